@@ -1,0 +1,143 @@
+/**
+ * Every limit, timeout and size of the router, in one place, with its unit in its name. Relations that must
+ * hold between them are asserted at the end, so that a careless edit fails at start and not in production.
+ */
+
+// --- Requests ---------------------------------------------------------------------------------------------
+/** Largest body taken from a client. The isolate has 128 MB and holds bodies while it waits and retries. */
+export const BODY_MAX_BYTES = 8 * 1024 * 1024;
+/** Bodies that one isolate holds at once, all requests together; above it new ones are told to come back. */
+export const BODIES_IN_FLIGHT_MAX_BYTES = 48 * 1024 * 1024;
+/** Deepest nesting of a JSON body. Engines parse recursively; a deep body would crash them, not us. */
+export const JSON_DEPTH_MAX = 64;
+export const MESSAGES_MAX = 4_096;
+export const TOOLS_MAX = 256;
+export const STOP_STRINGS_MAX = 16;
+export const STOP_STRING_MAX_CHARS = 1_024;
+/** Choices per request: each is a sequence of its own on the GPU. */
+export const CHOICES_MAX = 8;
+export const TOP_LOGPROBS_MAX = 20;
+export const EMBEDDING_INPUTS_MAX = 2_048;
+export const RERANK_DOCUMENTS_MAX = 1_024;
+export const OUTPUT_TOKENS_MAX = 1_048_576;
+export const MODEL_NAME_MAX_CHARS = 128;
+export const USER_ID_MAX_CHARS = 512;
+
+// --- Deadlines of a request -------------------------------------------------------------------------------
+/** A request that has not started at an engine by then is given up: an origin token is valid that long. */
+export const START_DEADLINE_MS = 60_000;
+/** Longest life of one request, first byte to last. */
+export const REQUEST_DEADLINE_MS = 15 * 60_000;
+/** No first token for that long is a failure of the replica (limits of the breaker, DESIGN §6.5). */
+export const FIRST_TOKEN_TIMEOUT_MS = 10_000;
+/** Silence between two data frames that is taken for a frozen engine. Comments do not count as frames. */
+export const TOKEN_GAP_TIMEOUT_MS = 20_000;
+/** The edge waits this much longer than the gate for an answer, so that the gate's true status wins. */
+export const EDGE_GRACE_MS = 2_000;
+/** A tunnel drops a response after 120 s without a byte; the gate answers or bridges before that. */
+export const GATE_ANSWER_MAX_MS = 90_000;
+/** Origin calls for one request before its first byte, the first one included. */
+export const ATTEMPTS_MAX = 3;
+
+// --- Objects ----------------------------------------------------------------------------------------------
+/** One call to an object. The runtime's own retries take up to 10 s, which is too long to wait for. */
+export const OBJECT_CALL_TIMEOUT_MS = 5_000;
+/** A snapshot of the directory older than that is refreshed before it is used. */
+export const DIRECTORY_FRESH_MS = 2_000;
+/** With a directory out of reach, its last snapshot is used for that long: fail static. */
+export const DIRECTORY_STALE_MAX_MS = 10 * 60_000;
+/** How often a directory that is being read asks the registry for a newer catalogue. */
+export const CATALOGUE_POLL_MS = 3_000;
+/** A directory's subscription to a pool ends that long after the last renewal. */
+export const POOL_WATCH_TTL_MS = 30_000;
+/** A pool tells its directories of changes at most this often. */
+export const POOL_PUBLISH_MIN_GAP_MS = 1_000;
+/** What the registry could not deliver is tried again after 1, 2, 4 … seconds, at most this long apart. */
+export const OUTBOX_RETRY_MAX_MS = 60_000;
+/** Keys that were refused, remembered in the isolate. Short: a new key must work within 10 s. */
+export const DENIAL_CACHE_MS = 2_000;
+export const DENIAL_CACHE_MAX = 4_096;
+
+// --- Budgets ----------------------------------------------------------------------------------------------
+/** Output tokens that admission reserves at first; the gate's reports extend it (DESIGN §5). */
+export const FIRST_STEP_TOKENS = 256;
+/** A running stream holds the tokens that it will use in this time, at its own pace. */
+export const RESERVE_AHEAD_MS = 3_000;
+export const RESERVE_AHEAD_MIN_TOKENS = 64;
+/** A reservation that no gate ever reported on is void that long after its origin token expired. */
+export const UNREPORTED_GRACE_MS = 30_000;
+/** A running reservation that its gate has not reported on for that long is settled at what was reported. */
+export const REPORT_SILENCE_MAX_MS = 60_000;
+/** Closed reservations are kept this long, so that a repeated or late report settles nothing twice. */
+export const RESERVATION_KEPT_MS = 2 * 60 * 60_000;
+/** A usage ticket is honoured this long after it was issued. */
+export const TICKET_VALID_MS = 90 * 60_000;
+/** Width of one slot of the day window; over-holds at most 0.35 % of a day (limits: sliding window). */
+export const DAY_SLOT_MS = 5 * 60_000;
+export const DAY_MS = 24 * 60 * 60_000;
+/** Largest limit that an operator can set: levels are integers in units of 1/60,000 token below 2^53. */
+export const LIMIT_MAX = 100_000_000_000;
+/** Days of per-key usage that a tenant's object keeps. */
+export const USAGE_DAYS_KEPT = 400;
+
+// --- Pools ------------------------------------------------------------------------------------------------
+/** A permit that its holder does not extend comes back after that: covers hung and half-open peers only. */
+export const PERMIT_TTL_MS = 60_000;
+export const PERMIT_EXTEND_MS = 20_000;
+/** Requests waiting for a permit in one pool object, and how long one waits at most. */
+export const POOL_QUEUE_MAX = 1_000;
+export const POOL_WAIT_MAX_MS = 20_000;
+/** A replica that no gate has mentioned for that long takes no new work. */
+export const HEARTBEAT_SILENCE_MAX_MS = 10_000;
+/** After a restart a pool counts what the heartbeats say runs, until survivors have extended their permits. */
+export const POOL_RECOVERY_MS = PERMIT_EXTEND_MS + 5_000;
+export const REPLICAS_PER_CELL_MAX = 32;
+export const POOLS_MAX = 256;
+export const GATES_PER_POOL_MAX = 8;
+
+// --- Gate and edge ----------------------------------------------------------------------------------------
+/** One batch of usage and replica state leaves a gate this often while there is traffic. */
+export const REPORT_INTERVAL_MS = 1_000;
+/** Ended requests are reported sooner, but batches never leave closer together than this. */
+export const REPORT_MIN_GAP_MS = 100;
+/** While there is no traffic a gate still shows that its replicas live. */
+export const REPORT_IDLE_INTERVAL_MS = 3_000;
+export const REPORT_TIMEOUT_MS = 5_000;
+export const REPORT_MAX_BYTES = 4 * 1024 * 1024;
+export const REPORT_ENTRIES_MAX = 5_000;
+/** Final reports that wait for an edge that is out of reach. The oldest is dropped above it, and counted. */
+export const REPORT_BACKLOG_MAX = 100_000;
+/** Clocks of edge and gate may differ by this much. */
+export const CLOCK_SKEW_MAX_MS = 30_000;
+/** How often a gate looks at its replicas' health and metrics. */
+export const REPLICA_POLL_MS = 1_000;
+export const REPLICA_POLL_TIMEOUT_MS = 2_000;
+/** After an abort the gate reads what the engine had already sent for at most this long, to count it. */
+export const ABORT_DRAIN_MS = 2_000;
+/** A gate that is told to stop lets its streams run for at most this long. */
+export const GATE_DRAIN_MS = 120_000;
+/** One server-sent event of an engine; a longer one is garbage. */
+export const EVENT_MAX_BYTES = 4 * 1024 * 1024;
+/** One whole JSON answer that is aggregated or relayed. */
+export const ANSWER_MAX_BYTES = 64 * 1024 * 1024;
+
+// --- Administration ---------------------------------------------------------------------------------------
+export const ADMIN_BODY_MAX_BYTES = 64 * 1024;
+export const PAGE_MAX = 200;
+export const AUDIT_KEPT = 100_000;
+/** While a key is rotated, the old one works this long unless the operator says otherwise. */
+export const KEY_OVERLAP_DEFAULT_MS = DAY_MS;
+
+function holds(relation: boolean, why: string): void {
+  if (!relation) throw new Error(`bounds: ${why}`);
+}
+
+holds(BODY_MAX_BYTES <= BODIES_IN_FLIGHT_MAX_BYTES, "one body must fit into what an isolate may hold");
+holds(FIRST_TOKEN_TIMEOUT_MS < START_DEADLINE_MS, "a replica is given up before the whole request is");
+holds(REQUEST_DEADLINE_MS + START_DEADLINE_MS < TICKET_VALID_MS, "a ticket outlives the request it bills");
+holds(TICKET_VALID_MS < RESERVATION_KEPT_MS, "a closed reservation outlives every ticket for it");
+holds(PERMIT_EXTEND_MS * 2 < PERMIT_TTL_MS, "a permit survives one lost extension");
+holds(DIRECTORY_FRESH_MS + CATALOGUE_POLL_MS < 10_000, "a change is in force everywhere within 10 s");
+holds(LIMIT_MAX * 60_000 < Number.MAX_SAFE_INTEGER, "levels stay exact integers");
+holds(REPORT_INTERVAL_MS < RESERVE_AHEAD_MS, "a stream's reservation outlasts the gap between two reports");
+holds(GATE_ANSWER_MAX_MS < 120_000, "the gate answers before the tunnel gives up");

@@ -1,0 +1,205 @@
+import { z } from "zod";
+import { GATES_PER_POOL_MAX, LIMIT_MAX, MODEL_NAME_MAX_CHARS } from "./bounds.ts";
+
+/**
+ * What operators manage: tenants, keys, models, pools, settings. The same schemas check the admin API, describe it
+ * in OpenAPI and type what the objects hold.
+ */
+
+/** Location hints of Durable Objects, in the order of their one-digit codes inside API keys. Only append. */
+export const LOCATION_HINTS = [
+  "wnam",
+  "enam",
+  "sam",
+  "weur",
+  "eeur",
+  "apac",
+  "apac-ne",
+  "apac-se",
+  "oc",
+  "afr",
+  "me",
+] as const;
+export type LocationHint = (typeof LOCATION_HINTS)[number];
+
+const slug = (what: string) =>
+  z
+    .string()
+    .regex(
+      /^[a-z0-9][a-z0-9-]{0,62}$/,
+      `${what}: 1 to 63 of a-z, 0-9 and '-', starting with a letter or digit`,
+    );
+
+export const tenantIdSchema = slug("tenant id");
+export const poolIdSchema = slug("pool id");
+export const regionNameSchema = slug("region");
+export const modelNameSchema = z
+  .string()
+  .min(1)
+  .max(MODEL_NAME_MAX_CHARS)
+  .regex(/^[A-Za-z0-9][A-Za-z0-9._:/-]*$/, "model name: letters, digits and . _ : / -");
+
+const limit = z.number().int().min(1).max(LIMIT_MAX);
+
+/** Absent means: no limit of this kind at this level. */
+export const limitsSchema = z.strictObject({
+  tokensPerMinute: limit.optional(),
+  tokensPerDay: limit.optional(),
+  requestsPerMinute: limit.optional(),
+  concurrentRequests: limit.optional(),
+});
+export type Limits = z.infer<typeof limitsSchema>;
+
+/** What a tenant gets whose operator set no limits: a personal user's share (DESIGN §5). */
+export const DEFAULT_TENANT_LIMITS: Limits = {
+  tokensPerMinute: 1_000,
+  tokensPerDay: 50_000,
+  requestsPerMinute: 60,
+  concurrentRequests: 10,
+};
+
+/** What happens to a running stream whose budget is used up: end it, or let it run and pay first thing later. */
+export const overdraftPolicySchema = z.enum(["stop", "debt"]);
+export type OverdraftPolicy = z.infer<typeof overdraftPolicySchema>;
+
+export const tenantInputSchema = z.strictObject({
+  id: tenantIdSchema,
+  name: z.string().min(1).max(200),
+  limits: limitsSchema.default(DEFAULT_TENANT_LIMITS),
+  /** For each end user that a request names; none by default. */
+  endUserLimits: limitsSchema.default({}),
+  /** Models that its keys may use; absent means all. */
+  models: z.array(modelNameSchema).max(256).optional(),
+  /** Regions that its requests may run in; absent means all. */
+  regions: z.array(regionNameSchema).max(256).optional(),
+  overdraft: overdraftPolicySchema.default("debt"),
+  /** Where its budget lives: beside most of its users. Cannot be changed later: it is part of its keys. */
+  homeHint: z.enum(LOCATION_HINTS).default("enam"),
+  suspended: z.boolean().default(false),
+});
+export type TenantInput = z.infer<typeof tenantInputSchema>;
+
+/** A change names only what changes. */
+export const tenantPatchSchema = z.strictObject({
+  name: z.string().min(1).max(200).optional(),
+  limits: limitsSchema.optional(),
+  endUserLimits: limitsSchema.optional(),
+  models: z.array(modelNameSchema).max(256).nullable().optional(),
+  regions: z.array(regionNameSchema).max(256).nullable().optional(),
+  overdraft: overdraftPolicySchema.optional(),
+  suspended: z.boolean().optional(),
+});
+export type TenantPatch = z.infer<typeof tenantPatchSchema>;
+
+export interface Tenant extends TenantInput {
+  /** Eleven base62 digits derived from the id: names its objects, and stands in its keys. */
+  readonly ref: string;
+  readonly version: number;
+  readonly createdAtMs: number;
+}
+
+export const keyInputSchema = z.strictObject({
+  name: z.string().min(1).max(200).default("key"),
+  limits: limitsSchema.default({}),
+  /** Epoch milliseconds; absent: never. */
+  expiresAtMs: z.number().int().positive().optional(),
+});
+export type KeyInput = z.infer<typeof keyInputSchema>;
+
+export interface ApiKey extends KeyInput {
+  readonly id: string;
+  readonly tenantId: string;
+  readonly createdAtMs: number;
+  readonly revokedAtMs: number | null;
+  /** Set on the old key by a rotation: it works until then. */
+  readonly replacedBy: string | null;
+}
+
+/** What a tenant's budget object holds of it: all that admission needs, nothing else. */
+export interface TenantRecord {
+  readonly tenant: Tenant;
+  readonly keys: readonly KeyRecord[];
+}
+export interface KeyRecord {
+  readonly id: string;
+  /** SHA-256 of the key's secret field, base64url. The secret itself is stored nowhere. */
+  readonly secretHash: string;
+  readonly limits: Limits;
+  readonly expiresAtMs: number | null;
+  readonly revokedAtMs: number | null;
+}
+
+export const MODEL_KINDS = ["generate", "embed"] as const;
+
+export const modelInputSchema = z.strictObject({
+  /** The name that clients use. */
+  id: modelNameSchema,
+  kind: z.enum(MODEL_KINDS).default("generate"),
+  /** The name under which engines serve it; the same by default. */
+  servedName: modelNameSchema.optional(),
+  /** Longest prompt plus answer in tokens; requests beyond it are refused by the engine. */
+  contextTokens: z.number().int().min(1).max(100_000_000).optional(),
+  firstTokenTimeoutMs: z.number().int().min(100).max(120_000).optional(),
+  tokenGapTimeoutMs: z.number().int().min(100).max(120_000).optional(),
+});
+export type ModelInput = z.infer<typeof modelInputSchema>;
+export const modelPatchSchema = modelInputSchema
+  .omit({ id: true, kind: true })
+  .partial()
+  .extend({
+    kind: z.enum(MODEL_KINDS).optional(),
+  });
+export interface Model extends ModelInput {
+  readonly version: number;
+  readonly createdAtMs: number;
+}
+
+/** An origin's address comes from an operator and from nowhere else. */
+const gateUrl = z
+  .string()
+  .max(512)
+  .regex(/^https?:\/\/[^/?#@\s]+$/, "gate URL: scheme and host only, as in https://gate.example.net");
+
+const positionSchema = z.strictObject({
+  latitude: z.number().min(-90).max(90),
+  longitude: z.number().min(-180).max(180),
+});
+
+export const poolInputSchema = z.strictObject({
+  /** One pool: the replicas behind one region's gates. */
+  id: poolIdSchema,
+  region: regionNameSchema,
+  position: positionSchema,
+  /** Where the pool's objects live; beside its GPUs. */
+  hint: z.enum(LOCATION_HINTS),
+  gates: z.array(gateUrl).min(1).max(GATES_PER_POOL_MAX),
+  models: z
+    .array(
+      z.strictObject({
+        model: modelNameSchema,
+        /** Requests that one replica takes at once. */
+        concurrencyPerReplica: z.number().int().min(1).max(10_000).default(10),
+      }),
+    )
+    .min(1)
+    .max(64),
+  /** Tokens per second that the whole pool may serve, as metered by its gates; absent: no such limit. */
+  tokensPerSecond: limit.optional(),
+  /** Takes no new requests. */
+  drained: z.boolean().default(false),
+});
+export type PoolInput = z.infer<typeof poolInputSchema>;
+export const poolPatchSchema = poolInputSchema.omit({ id: true }).partial();
+export interface Pool extends PoolInput {
+  /** The current version of the gates' secret; the one before is accepted too, for rotation. */
+  readonly secretVersion: number;
+  readonly version: number;
+  readonly createdAtMs: number;
+}
+
+/** Everything routing needs to know that operators decide; versioned as a whole. */
+export interface Catalogue {
+  readonly version: number;
+  readonly models: readonly Model[];
+  readonly pools: readonly Pool[];
+}

@@ -1,0 +1,70 @@
+import { CLOCK_SKEW_MAX_MS } from "../bounds.ts";
+import { fromBase64Url, mac, sameText, toBase64Url } from "./encoding.ts";
+
+/**
+ * What the edge orders from a gate: one request, on one replica, once. Signed with the pool's own secret, so a
+ * stolen GPU node opens its own pool and no other. Carried in the header `x-meridian-token`.
+ */
+export interface OriginOrder {
+  /** The pool's id; a gate refuses orders for any other pool. */
+  readonly pool: string;
+  /** Which of the pool's secrets signed this: rotation keeps the previous one valid for a while. */
+  readonly secretVersion: number;
+  readonly requestId: string;
+  /** 0 for the first origin call of the request, then 1, 2 … */
+  readonly attempt: number;
+  /** The one route that this order is for, as the client's path: `/v1/chat/completions`. */
+  readonly path: string;
+  readonly replica: string;
+  /** The name under which the engine serves the model; it replaces the body's `model`. */
+  readonly servedModel: string;
+  /** The gate refuses to start after this instant (epoch milliseconds, ≤ 60 s ahead). */
+  readonly startByMs: number;
+  /** Everything ends at this instant. */
+  readonly deadlineMs: number;
+  readonly firstTokenTimeoutMs: number;
+  readonly tokenGapTimeoutMs: number;
+  /** Keeps this tenant's prefixes apart in the engine's cache; nobody can time another tenant's prompts. */
+  readonly cacheSalt: string;
+  /** Output limit to force into the body, or null to leave the client's own. */
+  readonly maxOutputTokens: number | null;
+  /** Prompt tokens as estimated by the edge: what is charged where the engine never tells. */
+  readonly estimatedPromptTokens: number;
+  /** Opaque to the gate; it comes back with every usage report (usage-ticket.ts). */
+  readonly ticket: string;
+}
+
+export const ORIGIN_TOKEN_HEADER = "x-meridian-token";
+
+export type TokenRefusal = "malformed" | "forged" | "expired" | "not_yet";
+
+export async function signOrder(order: OriginOrder, key: CryptoKey): Promise<string> {
+  const payload = toBase64Url(new TextEncoder().encode(JSON.stringify(order)));
+  return `${payload}.${toBase64Url(await mac(key, payload))}`;
+}
+
+/**
+ * Verifies a token with whichever key `keyFor` gives for its secret version (null: no such version).
+ * The caller still has to compare pool, path and replica with the call at hand.
+ */
+export async function verifyOrder(
+  token: string,
+  keyFor: (secretVersion: number) => CryptoKey | null,
+  nowMs: number,
+): Promise<{ ok: true; order: OriginOrder } | { ok: false; refusal: TokenRefusal }> {
+  const [payload, signature, rest] = token.split(".");
+  if (!payload || !signature || rest !== undefined) return { ok: false, refusal: "malformed" };
+  let order: OriginOrder;
+  try {
+    order = JSON.parse(new TextDecoder().decode(fromBase64Url(payload))) as OriginOrder;
+  } catch {
+    return { ok: false, refusal: "malformed" };
+  }
+  if (typeof order !== "object" || order === null) return { ok: false, refusal: "malformed" };
+  const key = typeof order.secretVersion === "number" ? keyFor(order.secretVersion) : null;
+  if (key === null) return { ok: false, refusal: "forged" };
+  if (!sameText(signature, toBase64Url(await mac(key, payload)))) return { ok: false, refusal: "forged" };
+  if (nowMs > order.startByMs) return { ok: false, refusal: "expired" };
+  if (order.startByMs > nowMs + 60_000 + CLOCK_SKEW_MAX_MS) return { ok: false, refusal: "not_yet" };
+  return { ok: true, order };
+}

@@ -1,0 +1,53 @@
+import { TICKET_VALID_MS } from "../bounds.ts";
+import { fromBase64Url, mac, sameText, toBase64Url } from "./encoding.ts";
+
+/**
+ * Names the reservation that a usage report settles. Signed with a secret that gates do not have: a stolen gate
+ * can report on the requests it was given and on no others. It carries all that a report needs to find its way,
+ * so the edge keeps no state between an order and its reports.
+ */
+export interface UsageTicket {
+  readonly tenantRef: string;
+  readonly homeHint: string;
+  readonly generation: number;
+  readonly requestId: string;
+  readonly attempt: number;
+  readonly keyId: string;
+  readonly pool: string;
+  readonly model: string;
+  readonly issuedAtMs: number;
+}
+
+type Packed = [string, string, number, string, number, string, string, string, number];
+
+export async function signTicket(ticket: UsageTicket, key: CryptoKey): Promise<string> {
+  const packed: Packed = [
+    ticket.tenantRef,
+    ticket.homeHint,
+    ticket.generation,
+    ticket.requestId,
+    ticket.attempt,
+    ticket.keyId,
+    ticket.pool,
+    ticket.model,
+    ticket.issuedAtMs,
+  ];
+  const payload = toBase64Url(new TextEncoder().encode(JSON.stringify(packed)));
+  return `${payload}.${await signature(payload, key)}`;
+}
+
+/** The ticket, or null when it is malformed, forged or older than `TICKET_VALID_MS`. */
+export async function openTicket(text: string, key: CryptoKey, nowMs: number): Promise<UsageTicket | null> {
+  const [payload, given, rest] = text.split(".");
+  if (!payload || !given || rest !== undefined) return null;
+  if (!sameText(given, await signature(payload, key))) return null;
+  const packed = JSON.parse(new TextDecoder().decode(fromBase64Url(payload))) as Packed;
+  const [tenantRef, homeHint, generation, requestId, attempt, keyId, pool, model, issuedAtMs] = packed;
+  if (nowMs - issuedAtMs > TICKET_VALID_MS) return null;
+  return { tenantRef, homeHint, generation, requestId, attempt, keyId, pool, model, issuedAtMs };
+}
+
+/** 128 bits suffice against guessing, and tickets are many. */
+async function signature(payload: string, key: CryptoKey): Promise<string> {
+  return toBase64Url((await mac(key, payload)).subarray(0, 16));
+}

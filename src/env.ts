@@ -1,0 +1,22 @@
+import type { Directory } from "./durable/directory.ts";
+import type { RegionPool } from "./durable/region-pool.ts";
+import type { Registry } from "./durable/registry.ts";
+import type { TenantBudget } from "./durable/tenant-budget.ts";
+
+/** Bindings of the Worker, as wrangler.toml declares them. */
+export interface Env {
+  readonly REGISTRY: DurableObjectNamespace<Registry>;
+  readonly DIRECTORY: DurableObjectNamespace<Directory>;
+  readonly TENANT_BUDGET: DurableObjectNamespace<TenantBudget>;
+  readonly REGION_POOL: DurableObjectNamespace<RegionPool>;
+  /** "production", or "development" with simulated client locations. */
+  readonly MERIDIAN_MODE: string;
+  /** JSON: MAC version (one base62 digit) → secret. The highest version signs new keys. */
+  readonly KEY_MAC_SECRETS: string;
+  /** Derives every pool's secret. */
+  readonly POOL_MASTER_SECRET: string;
+  /** Signs usage tickets; gates never have it. */
+  readonly TICKET_SECRET: string;
+  /** SHA-256 (base64url) of each valid admin key, separated by spaces: two during a rotation. */
+  readonly ADMIN_KEY_HASHES: string;
+}
