@@ -1,9 +1,15 @@
 import { z } from "zod";
-import { GATES_PER_POOL_MAX, LIMIT_MAX, MODEL_NAME_MAX_CHARS } from "./bounds.ts";
+import {
+  DAY_MS,
+  GATES_PER_POOL_MAX,
+  KEY_OVERLAP_DEFAULT_MS,
+  LIMIT_MAX,
+  MODEL_NAME_MAX_CHARS,
+} from "./bounds.ts";
 
 /**
  * What operators manage: tenants, keys, models, pools, settings. The same schemas check the admin API, describe it
- * in OpenAPI and type what the objects hold.
+ * in OpenAPI and type what the objects hold. `id` in `meta` is the schema's name in OpenAPI.
  */
 
 /** Location hints of Durable Objects, in the order of their one-digit codes inside API keys. Only append. */
@@ -42,12 +48,14 @@ export const modelNameSchema = z
 const limit = z.number().int().min(1).max(LIMIT_MAX);
 
 /** Absent means: no limit of this kind at this level. */
-export const limitsSchema = z.strictObject({
-  tokensPerMinute: limit.optional(),
-  tokensPerDay: limit.optional(),
-  requestsPerMinute: limit.optional(),
-  concurrentRequests: limit.optional(),
-});
+export const limitsSchema = z
+  .strictObject({
+    tokensPerMinute: limit.optional(),
+    tokensPerDay: limit.optional(),
+    requestsPerMinute: limit.optional(),
+    concurrentRequests: limit.optional(),
+  })
+  .meta({ id: "Limits" });
 export type Limits = z.infer<typeof limitsSchema>;
 
 /** What a tenant gets whose operator set no limits: a personal user's share (DESIGN §5). */
@@ -62,56 +70,86 @@ export const DEFAULT_TENANT_LIMITS: Limits = {
 export const overdraftPolicySchema = z.enum(["stop", "debt"]);
 export type OverdraftPolicy = z.infer<typeof overdraftPolicySchema>;
 
-export const tenantInputSchema = z.strictObject({
-  id: tenantIdSchema,
-  name: z.string().min(1).max(200),
-  limits: limitsSchema.default(DEFAULT_TENANT_LIMITS),
-  /** For each end user that a request names; none by default. */
-  endUserLimits: limitsSchema.default({}),
-  /** Models that its keys may use; absent means all. */
-  models: z.array(modelNameSchema).max(256).optional(),
-  /** Regions that its requests may run in; absent means all. */
-  regions: z.array(regionNameSchema).max(256).optional(),
-  overdraft: overdraftPolicySchema.default("debt"),
-  /** Where its budget lives: beside most of its users. Cannot be changed later: it is part of its keys. */
-  homeHint: z.enum(LOCATION_HINTS).default("enam"),
-  suspended: z.boolean().default(false),
-});
+export const tenantInputSchema = z
+  .strictObject({
+    id: tenantIdSchema,
+    name: z.string().min(1).max(200),
+    limits: limitsSchema.default(DEFAULT_TENANT_LIMITS),
+    endUserLimits: limitsSchema
+      .default({})
+      .describe("For each end user that a request names; none by default."),
+    models: z
+      .array(modelNameSchema)
+      .max(256)
+      .optional()
+      .describe("Models that its keys may use; absent means all."),
+    regions: z
+      .array(regionNameSchema)
+      .max(256)
+      .optional()
+      .describe("Regions that its requests may run in; absent means all."),
+    overdraft: overdraftPolicySchema.default("debt"),
+    homeHint: z
+      .enum(LOCATION_HINTS)
+      .default("enam")
+      .describe(
+        "Where its budget lives: beside most of its users. Cannot be changed later: it is part of its keys.",
+      ),
+    suspended: z.boolean().default(false),
+  })
+  .meta({ id: "TenantInput" });
 export type TenantInput = z.infer<typeof tenantInputSchema>;
 
 /** A change names only what changes. */
-export const tenantPatchSchema = z.strictObject({
-  name: z.string().min(1).max(200).optional(),
-  limits: limitsSchema.optional(),
-  endUserLimits: limitsSchema.optional(),
-  models: z.array(modelNameSchema).max(256).nullable().optional(),
-  regions: z.array(regionNameSchema).max(256).nullable().optional(),
-  overdraft: overdraftPolicySchema.optional(),
-  suspended: z.boolean().optional(),
-});
+export const tenantPatchSchema = z
+  .strictObject({
+    name: z.string().min(1).max(200).optional(),
+    limits: limitsSchema.optional(),
+    endUserLimits: limitsSchema.optional(),
+    models: z.array(modelNameSchema).max(256).nullable().optional(),
+    regions: z.array(regionNameSchema).max(256).nullable().optional(),
+    overdraft: overdraftPolicySchema.optional(),
+    suspended: z.boolean().optional(),
+  })
+  .meta({ id: "TenantPatch" });
 export type TenantPatch = z.infer<typeof tenantPatchSchema>;
 
 export interface Tenant extends TenantInput {
   /** Eleven base62 digits derived from the id: names its objects, and stands in its keys. */
   readonly ref: string;
+  /** Grows with every change, of whichever tenant; never used twice, also not after a deletion. */
   readonly version: number;
   readonly createdAtMs: number;
 }
 
-export const keyInputSchema = z.strictObject({
-  name: z.string().min(1).max(200).default("key"),
-  limits: limitsSchema.default({}),
-  /** Epoch milliseconds; absent: never. */
-  expiresAtMs: z.number().int().positive().optional(),
-});
+export const keyInputSchema = z
+  .strictObject({
+    name: z.string().min(1).max(200).default("key"),
+    limits: limitsSchema.default({}),
+    expiresAtMs: z.number().int().positive().optional().describe("Epoch milliseconds; absent: never."),
+  })
+  .meta({ id: "KeyInput" });
 export type KeyInput = z.infer<typeof keyInputSchema>;
+
+export const keyRotationSchema = z
+  .strictObject({
+    overlapMs: z
+      .number()
+      .int()
+      .min(0)
+      .max(90 * DAY_MS)
+      .default(KEY_OVERLAP_DEFAULT_MS)
+      .describe("The old key works this much longer; 0 ends it at once."),
+  })
+  .meta({ id: "KeyRotation" });
+export type KeyRotation = z.infer<typeof keyRotationSchema>;
 
 export interface ApiKey extends KeyInput {
   readonly id: string;
   readonly tenantId: string;
   readonly createdAtMs: number;
   readonly revokedAtMs: number | null;
-  /** Set on the old key by a rotation: it works until then. */
+  /** Set on the old key by a rotation: the id of the new one. The old one works until it expires. */
   readonly replacedBy: string | null;
 }
 
@@ -131,25 +169,40 @@ export interface KeyRecord {
 
 export const MODEL_KINDS = ["generate", "embed"] as const;
 
-export const modelInputSchema = z.strictObject({
-  /** The name that clients use. */
-  id: modelNameSchema,
-  kind: z.enum(MODEL_KINDS).default("generate"),
-  /** The name under which engines serve it; the same by default. */
-  servedName: modelNameSchema.optional(),
-  /** Longest prompt plus answer in tokens; requests beyond it are refused by the engine. */
-  contextTokens: z.number().int().min(1).max(100_000_000).optional(),
-  firstTokenTimeoutMs: z.number().int().min(100).max(120_000).optional(),
-  tokenGapTimeoutMs: z.number().int().min(100).max(120_000).optional(),
-});
+export const modelInputSchema = z
+  .strictObject({
+    id: modelNameSchema.describe("The name that clients use."),
+    kind: z.enum(MODEL_KINDS).default("generate"),
+    servedName: modelNameSchema
+      .optional()
+      .describe("The name under which engines serve it; the same by default."),
+    contextTokens: z
+      .number()
+      .int()
+      .min(1)
+      .max(100_000_000)
+      .optional()
+      .describe("Longest prompt plus answer in tokens; requests beyond it are refused by the engine."),
+    firstTokenTimeoutMs: z.number().int().min(100).max(120_000).optional(),
+    tokenGapTimeoutMs: z.number().int().min(100).max(120_000).optional(),
+  })
+  .meta({ id: "ModelInput" });
 export type ModelInput = z.infer<typeof modelInputSchema>;
-export const modelPatchSchema = modelInputSchema
-  .omit({ id: true, kind: true })
-  .partial()
-  .extend({
+
+/** A change names only what changes; null takes a setting back. */
+export const modelPatchSchema = z
+  .strictObject({
     kind: z.enum(MODEL_KINDS).optional(),
-  });
+    servedName: modelInputSchema.shape.servedName.nullable(),
+    contextTokens: modelInputSchema.shape.contextTokens.nullable(),
+    firstTokenTimeoutMs: modelInputSchema.shape.firstTokenTimeoutMs.nullable(),
+    tokenGapTimeoutMs: modelInputSchema.shape.tokenGapTimeoutMs.nullable(),
+  })
+  .meta({ id: "ModelPatch" });
+export type ModelPatch = z.infer<typeof modelPatchSchema>;
+
 export interface Model extends ModelInput {
+  /** The version of the catalogue in which it last changed. */
   readonly version: number;
   readonly createdAtMs: number;
 }
@@ -160,36 +213,69 @@ const gateUrl = z
   .max(512)
   .regex(/^https?:\/\/[^/?#@\s]+$/, "gate URL: scheme and host only, as in https://gate.example.net");
 
+function isSet(names: readonly string[]): boolean {
+  return new Set(names).size === names.length;
+}
+
 const positionSchema = z.strictObject({
   latitude: z.number().min(-90).max(90),
   longitude: z.number().min(-180).max(180),
 });
 
-export const poolInputSchema = z.strictObject({
-  /** One pool: the replicas behind one region's gates. */
-  id: poolIdSchema,
-  region: regionNameSchema,
-  position: positionSchema,
-  /** Where the pool's objects live; beside its GPUs. */
-  hint: z.enum(LOCATION_HINTS),
-  gates: z.array(gateUrl).min(1).max(GATES_PER_POOL_MAX),
-  models: z
-    .array(
-      z.strictObject({
-        model: modelNameSchema,
-        /** Requests that one replica takes at once. */
-        concurrencyPerReplica: z.number().int().min(1).max(10_000).default(10),
-      }),
-    )
-    .min(1)
-    .max(64),
-  /** Tokens per second that the whole pool may serve, as metered by its gates; absent: no such limit. */
-  tokensPerSecond: limit.optional(),
-  /** Takes no new requests. */
-  drained: z.boolean().default(false),
-});
+export const poolInputSchema = z
+  .strictObject({
+    id: poolIdSchema.describe("One pool: the replicas behind one region's gates."),
+    region: regionNameSchema,
+    position: positionSchema,
+    hint: z.enum(LOCATION_HINTS).describe("Where the pool's objects live: beside its GPUs."),
+    gates: z
+      .array(gateUrl)
+      .min(1)
+      .max(GATES_PER_POOL_MAX)
+      .refine((gates) => isSet(gates), "the same gate twice"),
+    models: z
+      .array(
+        z.strictObject({
+          model: modelNameSchema,
+          concurrencyPerReplica: z
+            .number()
+            .int()
+            .min(1)
+            .max(10_000)
+            .default(10)
+            .describe("Requests that one replica takes at once."),
+        }),
+      )
+      .min(1)
+      .max(64)
+      .refine((models) => isSet(models.map((entry) => entry.model)), "the same model twice"),
+    tokensPerSecond: limit
+      .optional()
+      .describe(
+        "Tokens per second that the whole pool may serve, as metered by its gates; absent: no such limit.",
+      ),
+    drained: z.boolean().default(false).describe("Takes no new requests."),
+  })
+  .meta({ id: "PoolInput" });
 export type PoolInput = z.infer<typeof poolInputSchema>;
-export const poolPatchSchema = poolInputSchema.omit({ id: true }).partial();
+
+/**
+ * A change names only what changes; null takes a setting back. Written out, because `partial()` would keep the
+ * defaults: a change that does not mention `drained` would put a drained pool back to work.
+ */
+export const poolPatchSchema = z
+  .strictObject({
+    region: regionNameSchema.optional(),
+    position: positionSchema.optional(),
+    hint: z.enum(LOCATION_HINTS).optional(),
+    gates: poolInputSchema.shape.gates.optional(),
+    models: poolInputSchema.shape.models.optional(),
+    tokensPerSecond: limit.nullable().optional(),
+    drained: z.boolean().optional(),
+  })
+  .meta({ id: "PoolPatch" });
+export type PoolPatch = z.infer<typeof poolPatchSchema>;
+
 export interface Pool extends PoolInput {
   /** The current version of the gates' secret; the one before is accepted too, for rotation. */
   readonly secretVersion: number;

@@ -1,9 +1,70 @@
-import type { LocationHint } from "../catalogue.ts";
+import type { Catalogue, LocationHint, TenantRecord } from "../catalogue.ts";
 import type { Env } from "../env.ts";
+import type { BudgetReport, KeyCheck, ReserveAnswer, ReserveAsk, TenantUsage } from "../limits/messages.ts";
+import type {
+  AcquireAsk,
+  Grant,
+  Heartbeat,
+  PermitOutcome,
+  PoolState,
+  Refused,
+  Snapshot,
+} from "../routing/messages.ts";
 
 /**
- * The one place that names objects. Name and hint go together: the same name asked for with another hint would
- * silently reach the object where it first was. A generation in the name lets an operator move an object.
+ * The one place that names objects, and what each answers from outside. The interfaces are spelled out because the
+ * runtime's own stub types split a union of results into a union of promises, which nothing can await.
+ */
+export interface TenantBudgetStub {
+  configure(record: TenantRecord): Promise<void>;
+  reserve(ask: ReserveAsk): Promise<ReserveAnswer>;
+  report(reports: readonly BudgetReport[]): Promise<{ stop: string[] }>;
+  check(keyId: string, secretHash: string): Promise<KeyCheck>;
+  finish(requestId: string): Promise<void>;
+  cancel(requestId: string): Promise<void>;
+  usage(): Promise<TenantUsage | null>;
+}
+
+export interface RegionPoolStub {
+  acquire(ask: AcquireAsk): Promise<AcquiredStub>;
+  heartbeat(beat: Heartbeat): Promise<void>;
+  watch(readersHint: LocationHint): Promise<PoolState>;
+  state(): Promise<PoolState>;
+}
+
+/**
+ * What an acquire gives. `permit` is held by the caller's session: it comes back within milliseconds of the
+ * caller's end, a killed one included. Whoever must wait does so on `wait`, never on `permit`: a call pending on a
+ * stub can hold back that stub's disposer.
+ */
+export type AcquiredStub =
+  | { readonly answer: Grant; readonly permit: PermitStub }
+  | { readonly answer: { readonly kind: "waiting" }; readonly permit: PermitStub; readonly wait: WaitStub }
+  | { readonly answer: Refused };
+
+export interface PermitStub {
+  extend(replica: string): Promise<void>;
+  release(outcome: PermitOutcome): Promise<void>;
+}
+
+export interface WaitStub {
+  granted(): Promise<Grant | Refused>;
+}
+
+export interface DirectoryStub {
+  /** `knownVersion` is the reader's catalogue: it is sent again only when there is a newer one. */
+  snapshot(knownVersion: number): Promise<Snapshot>;
+  publish(state: PoolState): Promise<void>;
+}
+
+export interface RegistryReader {
+  catalogue(knownVersion: number): Promise<Catalogue | null>;
+  tenantRecord(tenantRef: string): Promise<TenantRecord | null>;
+}
+
+/**
+ * Name and hint go together: the same name asked for with another hint would silently reach the object where it
+ * first was. A generation in the name lets an operator move an object.
  */
 export interface BudgetAddress {
   readonly tenantRef: string;
@@ -11,18 +72,26 @@ export interface BudgetAddress {
   readonly generation: number;
 }
 
-export function tenantBudget(env: Env, { tenantRef, homeHint, generation }: BudgetAddress) {
+export function tenantBudget(env: Env, { tenantRef, homeHint, generation }: BudgetAddress): TenantBudgetStub {
   const name = `${tenantRef}/${homeHint}/${generation}`;
-  return env.TENANT_BUDGET.getByName(name, { locationHint: hint(homeHint) });
+  return env.TENANT_BUDGET.getByName(name, { locationHint: hint(homeHint) }) as unknown as TenantBudgetStub;
 }
 
 /** One object per pool and model (cells of at most 32 replicas come with pools larger than that). */
-export function regionPool(env: Env, pool: string, poolHint: LocationHint, model: string) {
-  return env.REGION_POOL.getByName(`${pool}/${poolHint}/${model}/0`, { locationHint: hint(poolHint) });
+export function regionPool(env: Env, pool: string, poolHint: LocationHint, model: string): RegionPoolStub {
+  const name = `${pool}/${poolHint}/${model}/0`;
+  return env.REGION_POOL.getByName(name, { locationHint: hint(poolHint) }) as unknown as RegionPoolStub;
 }
 
-export function directory(env: Env, readersHint: LocationHint) {
-  return env.DIRECTORY.getByName(readersHint, { locationHint: hint(readersHint) });
+export function directory(env: Env, readersHint: LocationHint): DirectoryStub {
+  return env.DIRECTORY.getByName(readersHint, {
+    locationHint: hint(readersHint),
+  }) as unknown as DirectoryStub;
+}
+
+/** The part of the registry that other objects read; the admin API has its own view of it. */
+export function registryReader(env: Env): RegistryReader {
+  return registry(env) as unknown as RegistryReader;
 }
 
 export function registry(env: Env) {

@@ -1,0 +1,38 @@
+import type { OpenAPIHono } from "@hono/zod-openapi";
+import type { JSONValue } from "hono/utils/types";
+import type { AuditEntry } from "../../durable/registry/messages.ts";
+import { type AdminEnv, pageAsk, registryOf, within } from "./context.ts";
+import { openApiDocument } from "./document.ts";
+import { liveStates } from "./pools.ts";
+import { operations } from "./routes.ts";
+
+export function addOperations(app: OpenAPIHono<AdminEnv>): void {
+  app.openapi(operations.breakers, async (c) => {
+    const page = await within(registryOf(c).listPools(pageAsk(c.req.valid("query"))));
+    const perPool = await Promise.all(
+      page.data.map(async (pool) =>
+        (await liveStates(c, pool)).map(({ model, state }) => ({
+          pool: pool.id,
+          model,
+          replicas: state?.replicas.map(({ id, breaker, usable }) => ({ id, breaker, usable })) ?? null,
+        })),
+      ),
+    );
+    return c.json({ data: perPool.flat(), nextCursor: page.nextCursor }, 200);
+  });
+
+  app.openapi(operations.audit, async (c) => {
+    const page = await within(registryOf(c).listAudit(pageAsk(c.req.valid("query"))));
+    return c.json({ data: page.data.map(shown), nextCursor: page.nextCursor }, 200);
+  });
+
+  app.openapi(operations.openapi, (c) => c.json(openApiDocument(), 200));
+}
+
+function shown({ before, after, ...entry }: AuditEntry) {
+  return { ...entry, before: parsed(before), after: parsed(after) };
+}
+
+function parsed(json: string | null): Record<string, JSONValue> | null {
+  return json === null ? null : (JSON.parse(json) as Record<string, JSONValue>);
+}

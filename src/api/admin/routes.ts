@@ -1,0 +1,222 @@
+import { createRoute, z } from "@hono/zod-openapi";
+import {
+  keyInputSchema,
+  keyRotationSchema,
+  modelInputSchema,
+  modelPatchSchema,
+  poolInputSchema,
+  poolPatchSchema,
+  tenantInputSchema,
+  tenantPatchSchema,
+} from "../../catalogue.ts";
+import * as schemas from "./schemas.ts";
+
+/** Every route of the admin API: the same definitions check requests and make the OpenAPI document. */
+
+const VERSION = /^"\d{1,15}"$/;
+const NOT_A_VERSION = 'If-Match takes one version in quotes, as in "7"';
+
+const expected = z.object({
+  "if-match": z.string().regex(VERSION, NOT_A_VERSION).describe("The version that was read, in quotes."),
+});
+const maybeExpected = z.object({ "if-match": expected.shape["if-match"].optional() });
+
+const id = z.string().min(1).max(256);
+const one = z.object({ id });
+const oneKey = z.object({ id, keyId: id });
+
+const error = { default: answer(schemas.errorSchema, "An error.") };
+const removed = { 204: { description: "Done." }, ...error };
+
+function answer<T extends z.ZodType>(schema: T, description: string) {
+  return { description, content: { "application/json": { schema } } };
+}
+
+function body<T extends z.ZodType>(schema: T) {
+  return { required: true, content: { "application/json": { schema } } };
+}
+
+/** Pools asked at once for their breakers: each of their models is one call to an object. */
+const BREAKER_PAGE_MAX = 20;
+
+export const tenants = {
+  create: createRoute({
+    method: "post",
+    path: "/tenants",
+    summary: "Create a tenant",
+    request: { body: body(tenantInputSchema) },
+    responses: { 201: answer(schemas.tenantSchema, "The tenant."), ...error },
+  }),
+  list: createRoute({
+    method: "get",
+    path: "/tenants",
+    summary: "List tenants by id",
+    request: { query: schemas.pageQuery() },
+    responses: { 200: answer(schemas.pageOf(schemas.tenantSchema), "A page."), ...error },
+  }),
+  get: createRoute({
+    method: "get",
+    path: "/tenants/{id}",
+    summary: "Read a tenant",
+    request: { params: one },
+    responses: { 200: answer(schemas.tenantSchema, "The tenant."), ...error },
+  }),
+  update: createRoute({
+    method: "patch",
+    path: "/tenants/{id}",
+    summary: "Change a tenant: what the body names; null takes 'models' or 'regions' back",
+    request: { params: one, headers: expected, body: body(tenantPatchSchema) },
+    responses: { 200: answer(schemas.tenantSchema, "The tenant as it is now."), ...error },
+  }),
+  remove: createRoute({
+    method: "delete",
+    path: "/tenants/{id}",
+    summary: "Delete a tenant; its keys stop to work",
+    request: { params: one, headers: maybeExpected },
+    responses: removed,
+  }),
+  usage: createRoute({
+    method: "get",
+    path: "/tenants/{id}/usage",
+    summary: "What a tenant used, holds open, and has left",
+    request: { params: one },
+    responses: { 200: answer(schemas.tenantUsageSchema, "Its usage."), ...error },
+  }),
+};
+
+export const keys = {
+  create: createRoute({
+    method: "post",
+    path: "/tenants/{id}/keys",
+    summary: "Create a key; the only answer that shows it",
+    request: { params: one, body: body(keyInputSchema) },
+    responses: { 201: answer(schemas.newKeySchema, "The key."), ...error },
+  }),
+  list: createRoute({
+    method: "get",
+    path: "/tenants/{id}/keys",
+    summary: "List a tenant's keys",
+    request: { params: one, query: schemas.pageQuery() },
+    responses: { 200: answer(schemas.pageOf(schemas.keySchema), "A page."), ...error },
+  }),
+  revoke: createRoute({
+    method: "delete",
+    path: "/tenants/{id}/keys/{keyId}",
+    summary: "Revoke a key",
+    request: { params: oneKey },
+    responses: removed,
+  }),
+  rotate: createRoute({
+    method: "post",
+    path: "/tenants/{id}/keys/{keyId}/rotate",
+    summary: "Replace a key by a new one like it; the old one works for a while longer",
+    request: { params: oneKey, body: { ...body(keyRotationSchema), required: false } },
+    responses: { 201: answer(schemas.newKeySchema, "The new key."), ...error },
+  }),
+};
+
+export const models = {
+  create: createRoute({
+    method: "post",
+    path: "/models",
+    summary: "Create a model",
+    request: { body: body(modelInputSchema) },
+    responses: { 201: answer(schemas.modelSchema, "The model."), ...error },
+  }),
+  list: createRoute({
+    method: "get",
+    path: "/models",
+    summary: "List models by id",
+    request: { query: schemas.pageQuery() },
+    responses: { 200: answer(schemas.pageOf(schemas.modelSchema), "A page."), ...error },
+  }),
+  get: createRoute({
+    method: "get",
+    path: "/models/{id}",
+    summary: "Read a model; a slash in its id is written %2F",
+    request: { params: one },
+    responses: { 200: answer(schemas.modelSchema, "The model."), ...error },
+  }),
+  update: createRoute({
+    method: "patch",
+    path: "/models/{id}",
+    summary: "Change a model: what the body names; null takes a setting back",
+    request: { params: one, headers: expected, body: body(modelPatchSchema) },
+    responses: { 200: answer(schemas.modelSchema, "The model as it is now."), ...error },
+  }),
+  remove: createRoute({
+    method: "delete",
+    path: "/models/{id}",
+    summary: "Delete a model that no pool serves any more",
+    request: { params: one, headers: maybeExpected },
+    responses: removed,
+  }),
+};
+
+export const pools = {
+  create: createRoute({
+    method: "post",
+    path: "/pools",
+    summary: "Create a pool; the answer shows its gates' secret",
+    request: { body: body(poolInputSchema) },
+    responses: { 201: answer(schemas.newPoolSecretSchema, "The pool."), ...error },
+  }),
+  list: createRoute({
+    method: "get",
+    path: "/pools",
+    summary: "List pools by id",
+    request: { query: schemas.pageQuery() },
+    responses: { 200: answer(schemas.pageOf(schemas.poolSchema), "A page."), ...error },
+  }),
+  get: createRoute({
+    method: "get",
+    path: "/pools/{id}",
+    summary: "Read a pool and how its replicas are now",
+    request: { params: one },
+    responses: { 200: answer(schemas.livePoolSchema, "The pool."), ...error },
+  }),
+  update: createRoute({
+    method: "patch",
+    path: "/pools/{id}",
+    summary: "Change a pool: what the body names; null takes 'tokensPerSecond' back",
+    request: { params: one, headers: expected, body: body(poolPatchSchema) },
+    responses: { 200: answer(schemas.poolSchema, "The pool as it is now."), ...error },
+  }),
+  remove: createRoute({
+    method: "delete",
+    path: "/pools/{id}",
+    summary: "Delete a pool",
+    request: { params: one, headers: maybeExpected },
+    responses: removed,
+  }),
+  rotateSecret: createRoute({
+    method: "post",
+    path: "/pools/{id}/rotate-secret",
+    summary: "Give the pool's gates a new secret; the one before works until the next rotation",
+    request: { params: one },
+    responses: { 200: answer(schemas.newPoolSecretSchema, "The pool."), ...error },
+  }),
+};
+
+export const operations = {
+  breakers: createRoute({
+    method: "get",
+    path: "/breakers",
+    summary: "List breakers, by pool and model",
+    request: { query: schemas.pageQuery(BREAKER_PAGE_MAX) },
+    responses: { 200: answer(schemas.pageOf(schemas.breakerSchema), "The pools of a page."), ...error },
+  }),
+  audit: createRoute({
+    method: "get",
+    path: "/audit",
+    summary: "List changes, newest first",
+    request: { query: schemas.auditQuery },
+    responses: { 200: answer(schemas.pageOf(schemas.auditEntrySchema), "A page."), ...error },
+  }),
+  openapi: createRoute({
+    method: "get",
+    path: "/openapi.json",
+    summary: "This document",
+    responses: { 200: answer(schemas.documentSchema, "OpenAPI 3.1."), ...error },
+  }),
+};

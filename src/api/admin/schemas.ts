@@ -1,0 +1,185 @@
+import { z } from "@hono/zod-openapi";
+import { PAGE_MAX } from "../../bounds.ts";
+import { keyInputSchema, modelInputSchema, poolInputSchema, tenantInputSchema } from "../../catalogue.ts";
+import { usageSchema } from "../../contract/report.ts";
+
+/** What the admin API answers, described for OpenAPI; what it takes is in src/catalogue.ts. */
+
+const count = z.number().int().min(0);
+const instantMs = z.number().int().describe("Epoch milliseconds.");
+const version = z.number().int().describe("For 'If-Match'. Grows with every change; never used twice.");
+
+export const errorSchema = z
+  .object({
+    error: z.object({
+      message: z.string(),
+      type: z.string(),
+      param: z.string().nullable().describe("The field that is wrong, as in 'limits.tokensPerMinute'."),
+      code: z.string().nullable(),
+    }),
+  })
+  .openapi("Error");
+
+export const tenantSchema = answered(tenantInputSchema.shape)
+  .extend({
+    ref: z.string().describe("Stands in the tenant's keys and names its objects."),
+    version,
+    createdAtMs: instantMs,
+  })
+  .openapi("Tenant");
+
+export const keySchema = answered(keyInputSchema.shape)
+  .extend({
+    id: z.string(),
+    tenantId: z.string(),
+    createdAtMs: instantMs,
+    revokedAtMs: instantMs.nullable(),
+    replacedBy: z.string().nullable().describe("After a rotation: the id of the new key."),
+  })
+  .openapi("Key");
+
+export const newKeySchema = answered(keySchema.shape)
+  .extend({ key: z.string().describe("The key itself. It is shown only here, and stored nowhere.") })
+  .openapi("NewKey");
+
+export const modelSchema = answered(modelInputSchema.shape)
+  .extend({ version, createdAtMs: instantMs })
+  .openapi("Model");
+
+export const poolSchema = answered(poolInputSchema.shape)
+  .extend({
+    secretVersion: z.number().int().describe("Gates are accepted with this one and the one before."),
+    version,
+    createdAtMs: instantMs,
+  })
+  .openapi("Pool");
+
+export const newPoolSecretSchema = answered(poolSchema.shape)
+  .extend({ gateSecret: z.string().describe("For the pool's gates. It is shown only here.") })
+  .openapi("PoolWithSecret");
+
+const breakerStateSchema = z.enum(["closed", "open", "half_open"]);
+
+const replicaSchema = z
+  .object({
+    id: z.string(),
+    usable: z.boolean(),
+    state: z.enum(["healthy", "draining", "down"]),
+    breaker: breakerStateSchema,
+    permits: count,
+    running: count,
+    waiting: count,
+    kvCacheUsage: z.number(),
+    gpuMemoryUsage: z.number().nullable(),
+  })
+  .openapi("Replica");
+
+const poolStateSchema = z
+  .object({
+    atMs: instantMs,
+    replicas: z.array(replicaSchema).readonly(),
+    capacity: count.describe("Permits that all usable replicas together may have out."),
+    inUse: count,
+    waiting: count,
+    colo: z.string().nullable().describe("Where the pool's object really runs, if it could find out."),
+  })
+  .openapi("PoolState");
+
+export const livePoolSchema = answered(poolSchema.shape)
+  .extend({
+    live: z.array(
+      z.object({
+        model: z.string(),
+        state: poolStateSchema.nullable().describe("Null: the pool's object could not be reached."),
+      }),
+    ),
+  })
+  .openapi("LivePool");
+
+export const breakerSchema = z
+  .object({
+    pool: z.string(),
+    model: z.string(),
+    replicas: z
+      .array(z.object({ id: z.string(), breaker: breakerStateSchema, usable: z.boolean() }))
+      .nullable()
+      .describe("Null: the pool's object could not be reached."),
+  })
+  .openapi("Breaker");
+
+const levelSchema = z.object({ limit: count, available: z.number() }).nullable();
+
+export const tenantUsageSchema = z
+  .object({
+    tenantId: z.string(),
+    totals: usageSchema.extend({ requests: count }),
+    byKey: z
+      .array(
+        usageSchema.extend({
+          keyId: z.string(),
+          day: z.string().describe("UTC, as in 2026-11-23."),
+          model: z.string(),
+          requests: count,
+        }),
+      )
+      .readonly(),
+    open: z.object({ reservations: count, running: count, reservedTokens: count }),
+    limits: z
+      .array(
+        z.object({
+          scope: z.string(),
+          tokensPerMinute: levelSchema,
+          tokensPerDay: z.object({ limit: count, used: z.number() }).nullable(),
+          requestsPerMinute: levelSchema,
+          concurrentRequests: z.object({ limit: count, running: count }).nullable(),
+        }),
+      )
+      .readonly(),
+  })
+  .openapi("TenantUsage");
+
+export const auditEntrySchema = z
+  .object({
+    id: z.number().int(),
+    atMs: instantMs,
+    actor: z.string().describe("The first eight characters of the admin key's hash."),
+    requestId: z.string().describe("The 'x-request-id' of the call that did it."),
+    action: z.string().describe("As in 'tenant.update'."),
+    target: z.string().describe("As in 'tenants/acme'."),
+    before: z.record(z.string(), z.unknown()).nullable(),
+    after: z.record(z.string(), z.unknown()).nullable(),
+  })
+  .openapi("AuditEntry");
+
+export const documentSchema = z.record(z.string(), z.unknown()).openapi("OpenApiDocument");
+
+/** One page of a list. */
+export function pageOf<T extends z.ZodType>(item: T) {
+  const nextCursor = z.string().nullable().describe("For 'cursor'; null: this was the last page.");
+  return z.object({ data: z.array(item).readonly(), nextCursor });
+}
+
+/** A list's query. Cursors of most lists are ids, so a page starts where the one before ended, come what may. */
+export function pageQuery(limitMax: number = PAGE_MAX, limitDefault: number = Math.min(50, limitMax)) {
+  return z.strictObject({
+    cursor: z.string().min(1).max(256).optional().describe("The 'nextCursor' of the page before."),
+    limit: z.coerce.number().int().min(1).max(limitMax).default(limitDefault),
+  });
+}
+
+export const auditQuery = pageQuery().extend({
+  cursor: z
+    .string()
+    .regex(/^\d{1,15}$/, "not a cursor of this list")
+    .optional()
+    .describe("The 'nextCursor' of the page before."),
+});
+
+/** In an answer, a field with a default is always there: OpenAPI has to say "required". */
+function answered<S extends z.ZodRawShape>(shape: S): z.ZodObject<S> {
+  const fields = Object.entries(shape).map(([name, field]) => [
+    name,
+    field instanceof z.ZodDefault ? field.unwrap() : field,
+  ]);
+  return z.object(Object.fromEntries(fields)) as unknown as z.ZodObject<S>;
+}

@@ -1,0 +1,121 @@
+import { OBJECT_CALL_TIMEOUT_MS, REPORT_MAX_BYTES } from "../bounds.ts";
+import type { Catalogue, LocationHint, Pool } from "../catalogue.ts";
+import {
+  claimedSigner,
+  GATE_SIGNATURE_HEADER,
+  type GateReply,
+  type GateReport,
+  gateReportSchema,
+  verifyReport,
+} from "../contract/report.ts";
+import { openTicket } from "../contract/usage-ticket.ts";
+import { withDeadline } from "../deadline.ts";
+import { type BudgetAddress, regionPool, tenantBudget } from "../durable/stub.ts";
+import type { Env } from "../env.ts";
+import { FailureError } from "../errors.ts";
+import type { BudgetReport } from "../limits/messages.ts";
+import { parseJson, readBounded } from "../relay/read.ts";
+import { directoryView } from "../relay/view.ts";
+import { type Secrets, secretsOf } from "../secrets.ts";
+import { count } from "../telemetry/metrics.ts";
+
+/**
+ * `POST /gate/v1/report`: one batch of a gate, fanned out. Usage goes to the budget that each ticket names, replica
+ * state to the pools. Nothing is kept here, so a report finds its way even to an edge that just started.
+ */
+export async function takeReport(request: Request, env: Env): Promise<Response> {
+  const secrets = await secretsOf(env);
+  const { report, pool, catalogue } = await authenticated(request, env, secrets);
+  count("meridian_reports_total", { pool: pool.id });
+  const [usage] = await Promise.all([
+    settleUsage(report, pool, env, secrets),
+    Promise.allSettled(heartbeats(report, pool, catalogue, env)),
+  ]);
+  return Response.json(usage satisfies GateReply);
+}
+
+async function authenticated(
+  request: Request,
+  env: Env,
+  secrets: Secrets,
+): Promise<{ report: GateReport; pool: Pool; catalogue: Catalogue }> {
+  const forbidden = () => new FailureError({ tag: "gate_forbidden" });
+  const signer = claimedSigner(request.headers.get(GATE_SIGNATURE_HEADER) ?? "");
+  if (signer === null) throw forbidden();
+  const body = await readBounded(request, REPORT_MAX_BYTES);
+  const { catalogue } = await directoryView(env, REPORTS_HINT);
+  const pool = catalogue.pools.find(({ id }) => id === signer.pool);
+  // During a rotation the version before the newest still signs.
+  const known = pool && [pool.secretVersion, pool.secretVersion - 1].includes(signer.secretVersion);
+  if (!known) throw forbidden();
+  const key = await secrets.poolKey(pool.id, signer.secretVersion);
+  if (!(await verifyReport(body, signer.signature, key))) throw forbidden();
+  const report = gateReportSchema.safeParse(parseJson(body));
+  if (!report.success || report.data.pool !== pool.id) throw forbidden();
+  return { report: report.data, pool, catalogue };
+}
+
+/** Any directory has the catalogue; one for all reports keeps it warm. */
+const REPORTS_HINT: LocationHint = "enam";
+
+interface Batch {
+  readonly address: BudgetAddress;
+  readonly indexes: number[];
+  readonly reports: BudgetReport[];
+}
+
+async function settleUsage(report: GateReport, pool: Pool, env: Env, secrets: Secrets): Promise<GateReply> {
+  const batches = new Map<string, Batch>();
+  const nowMs = Date.now();
+  await Promise.all(
+    report.usage.map(async (entry, index) => {
+      const ticket = await openTicket(entry.ticket, secrets.ticketKey, nowMs);
+      // A gate settles what it was given. Anything else is forged or long over: dropping it is the right answer.
+      if (ticket === null || ticket.pool !== pool.id) return;
+      const { tenantRef, generation } = ticket;
+      const address: BudgetAddress = { tenantRef, homeHint: ticket.homeHint as LocationHint, generation };
+      const name = `${tenantRef}/${ticket.homeHint}/${generation}`;
+      const batch = batches.get(name) ?? { address, indexes: [], reports: [] };
+      batches.set(name, batch);
+      batch.indexes.push(index);
+      batch.reports.push({
+        requestId: ticket.requestId,
+        keyId: ticket.keyId,
+        model: ticket.model,
+        attempt: ticket.attempt,
+        usage: entry.usage,
+        final: entry.final,
+        tokensPerSecond: entry.tokensPerSecond ?? 0,
+      });
+    }),
+  );
+  const stop: string[] = [];
+  const again: number[] = [];
+  await Promise.all(
+    [...batches.values()].map(async ({ address, indexes, reports }) => {
+      try {
+        const answer = await withDeadline(tenantBudget(env, address).report(reports), OBJECT_CALL_TIMEOUT_MS);
+        stop.push(...answer.stop);
+      } catch {
+        // Out of reach: the gate keeps these and sends them again; settling twice settles once.
+        again.push(...indexes);
+      }
+    }),
+  );
+  return { stop, again };
+}
+
+/** Each model's pool object hears of the replicas that serve it. A lost heartbeat is made good by the next. */
+function heartbeats(report: GateReport, pool: Pool, catalogue: Catalogue, env: Env): Promise<void>[] {
+  return pool.models.map(({ model }) => {
+    const served = catalogue.models.find(({ id }) => id === model)?.servedName ?? model;
+    const beat = {
+      gate: report.gate,
+      sequence: report.sequence,
+      draining: report.draining,
+      replicas: report.replicas.filter((replica) => replica.models.includes(served)),
+      tallies: report.tallies.filter((tally) => tally.model === served),
+    };
+    return withDeadline(regionPool(env, pool.id, pool.hint, model).heartbeat(beat), OBJECT_CALL_TIMEOUT_MS);
+  });
+}

@@ -1,0 +1,19 @@
+import type { Env } from "../env.ts";
+import { type ClientGeo, type Position, parseDevLocation, positionOf } from "../routing/geo.ts";
+
+const DEV_LOCATION_HEADER = "x-meridian-dev-location";
+
+/** Where a request's client is. Only a development router lets the client say so itself. */
+export function clientPosition(request: Request, env: Env): Position {
+  if (env.MERIDIAN_MODE === "development") {
+    const told = request.headers.get(DEV_LOCATION_HEADER);
+    const geo = told === null ? null : parseDevLocation(told);
+    if (geo) return positionOf(geo);
+  }
+  const { latitude, longitude, continent } = (request.cf ?? {}) as ClientGeo;
+  return positionOf({
+    latitude: latitude ?? null,
+    longitude: longitude ?? null,
+    continent: continent ?? null,
+  });
+}

@@ -1,0 +1,214 @@
+import { DurableObject, RpcTarget } from "cloudflare:workers";
+import { POOL_PUBLISH_MIN_GAP_MS, POOL_WATCH_TTL_MS } from "../bounds.ts";
+import type { LocationHint } from "../catalogue.ts";
+import type { ReplicaReport } from "../contract/report.ts";
+import type { Env } from "../env.ts";
+import type { AcquireAsk, Grant, Heartbeat, PermitOutcome, PoolState, Refused } from "../routing/messages.ts";
+import { Pool, type Resolved } from "../routing/pool.ts";
+import { migrate } from "./schema.ts";
+import { directory } from "./stub.ts";
+
+type Acquired =
+  | { readonly answer: Grant; readonly permit: PoolPermit }
+  | { readonly answer: { readonly kind: "waiting" }; readonly permit: PoolPermit; readonly wait: PoolWait }
+  | { readonly answer: Refused };
+
+/** Permits of one pool for one model, beside its GPUs. A shell: clock, sessions and rows around `Pool`. */
+export class RegionPool extends DurableObject<Env> {
+  readonly #pool: Pool;
+  readonly #waiters = new Map<string, (answer: Grant | Refused) => void>();
+  readonly #watchers = new Map<LocationHint, number>();
+  #epoch: number;
+  #savedReplicas = "";
+  #sweepAtMs = Infinity;
+  #sweepTimer: ReturnType<typeof setTimeout> | null = null;
+  #publishedAtMs = 0;
+  #publishPending = false;
+  #publishedLoad = -1;
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    migrate(ctx.storage.sql, [
+      "CREATE TABLE pool (id INTEGER PRIMARY KEY CHECK (id = 1), replicas TEXT, epoch INTEGER)",
+    ]);
+    const [row] = ctx.storage.sql.exec<{ replicas: string; epoch: number }>("SELECT * FROM pool").toArray();
+    // Epochs leave room for the changes of this life that were not written.
+    this.#epoch = (row?.epoch ?? 0) + 1_000_000;
+    ctx.storage.sql.exec(
+      "INSERT INTO pool (id, replicas, epoch) VALUES (1, ?, ?) ON CONFLICT DO UPDATE SET epoch = excluded.epoch",
+      row?.replicas ?? "[]",
+      this.#epoch,
+    );
+    this.#pool = new Pool(JSON.parse(row?.replicas ?? "[]") as ReplicaReport[], Date.now());
+  }
+
+  /** A permit for one call of a replica, a place in the queue, or a refusal with the time to come back. */
+  acquire(ask: AcquireAsk): Acquired {
+    const nowMs = Date.now();
+    this.#resolve(this.#pool.sweep(nowMs));
+    const answer = this.#pool.acquire(ask, nowMs);
+    if (answer.kind === "refused") return { answer };
+    this.#sweepLater(nowMs);
+    this.#publishLoad(nowMs);
+    const permit = new PoolPermit(this.#hold(ask.id));
+    if (answer.kind === "granted") return { answer, permit };
+    const granted = new Promise<Grant | Refused>((resolve) => this.#waiters.set(ask.id, resolve));
+    return { answer, permit, wait: new PoolWait(granted) };
+  }
+
+  heartbeat(beat: Heartbeat): void {
+    const nowMs = Date.now();
+    const { changed, resolved } = this.#pool.heartbeat(beat, nowMs);
+    this.#resolve(resolved);
+    if (changed) {
+      this.#saveReplicas();
+      this.#publishSoon(nowMs);
+    } else {
+      this.#publishLoad(nowMs);
+    }
+  }
+
+  /** A directory that is being read wants to hear of changes for a while. Returns the state now. */
+  watch(readersHint: LocationHint): PoolState {
+    const nowMs = Date.now();
+    this.#watchers.set(readersHint, nowMs + POOL_WATCH_TTL_MS);
+    return this.#state(nowMs);
+  }
+
+  state(): PoolState {
+    const nowMs = Date.now();
+    this.#resolve(this.#pool.sweep(nowMs));
+    return this.#state(nowMs);
+  }
+
+  #state(nowMs: number): PoolState {
+    const [pool = "", , model = ""] = splitName(this.ctx.id.name ?? "");
+    return { pool, model, epoch: this.#epoch, atMs: nowMs, colo: null, ...this.#pool.view(nowMs) };
+  }
+
+  #hold(id: string): PermitOps {
+    let over = false;
+    return {
+      extend: (replica) => {
+        if (!over) this.#pool.extend(id, replica, Date.now());
+      },
+      release: (outcome) => {
+        if (over) return;
+        over = true;
+        const nowMs = Date.now();
+        const left = this.#waiters.get(id);
+        if (left) {
+          this.#waiters.delete(id);
+          left({ kind: "refused", reason: "waited_too_long", retryAfterMs: 1_000 });
+        }
+        this.#resolve(this.#pool.release(id, outcome, nowMs));
+        this.#publishLoad(nowMs);
+      },
+    };
+  }
+
+  #resolve(resolved: readonly Resolved[]): void {
+    for (const { id, answer } of resolved) {
+      const waiter = this.#waiters.get(id);
+      this.#waiters.delete(id);
+      if (waiter) waiter(answer);
+      else if (answer.kind === "granted") this.#resolve(this.#pool.release(id, "not_used", Date.now()));
+    }
+  }
+
+  /** One timer, for the earliest end of a permit or a wait. The object is awake anyway while permits live. */
+  #sweepLater(nowMs: number): void {
+    const next = this.#pool.nextDeadlineMs();
+    if (next === null || next >= this.#sweepAtMs) return;
+    if (this.#sweepTimer !== null) clearTimeout(this.#sweepTimer);
+    this.#sweepAtMs = next;
+    this.#sweepTimer = setTimeout(
+      () => {
+        this.#sweepAtMs = Infinity;
+        this.#sweepTimer = null;
+        const atMs = Date.now();
+        this.#resolve(this.#pool.sweep(atMs));
+        this.#sweepLater(atMs);
+      },
+      Math.max(0, next - nowMs),
+    );
+  }
+
+  /** Replicas are remembered over a restart, so that a pool without a heartbeat yet can serve. */
+  #saveReplicas(): void {
+    const replicas = JSON.stringify(this.#pool.reports());
+    if (replicas === this.#savedReplicas) return;
+    this.#savedReplicas = replicas;
+    this.ctx.storage.sql.exec("UPDATE pool SET replicas = ? WHERE id = 1", replicas);
+  }
+
+  /** Load is news to directories when it moved by a tenth of the capacity. */
+  #publishLoad(nowMs: number): void {
+    const { capacity, inUse, waiting } = this.#pool.view(nowMs);
+    const load = capacity === 0 ? 0 : Math.round((10 * (inUse + waiting)) / capacity);
+    if (load === this.#publishedLoad) return;
+    this.#publishedLoad = load;
+    this.#publishSoon(nowMs);
+  }
+
+  #publishSoon(nowMs: number): void {
+    this.#epoch += 1;
+    if (this.#publishPending || this.#watchers.size === 0) return;
+    this.#publishPending = true;
+    const inMs = Math.max(0, this.#publishedAtMs + POOL_PUBLISH_MIN_GAP_MS - nowMs);
+    setTimeout(() => this.ctx.waitUntil(this.#publish()), inMs);
+  }
+
+  async #publish(): Promise<void> {
+    this.#publishPending = false;
+    const nowMs = Date.now();
+    this.#publishedAtMs = nowMs;
+    const state = this.#state(nowMs);
+    const watching = [...this.#watchers].filter(
+      ([hint, untilMs]) => untilMs > nowMs || !this.#watchers.delete(hint),
+    );
+    // A directory that cannot be reached asks again by itself when it is next read.
+    await Promise.allSettled(watching.map(([hint]) => directory(this.env, hint).publish(state)));
+  }
+}
+
+interface PermitOps {
+  extend(replica: string): void;
+  release(outcome: PermitOutcome): void;
+}
+
+/** The caller's hold on a replica. Disposed when the caller's session ends, however it ends. */
+export class PoolPermit extends RpcTarget {
+  readonly #ops: PermitOps;
+  constructor(ops: PermitOps) {
+    super();
+    this.#ops = ops;
+  }
+  extend(replica: string): void {
+    this.#ops.extend(replica);
+  }
+  release(outcome: PermitOutcome): void {
+    this.#ops.release(outcome);
+  }
+  [Symbol.dispose](): void {
+    this.#ops.release("not_used");
+  }
+}
+
+/** A place in the queue. */
+export class PoolWait extends RpcTarget {
+  readonly #granted: Promise<Grant | Refused>;
+  constructor(granted: Promise<Grant | Refused>) {
+    super();
+    this.#granted = granted;
+  }
+  granted(): Promise<Grant | Refused> {
+    return this.#granted;
+  }
+}
+
+/** `<pool>/<hint>/<model>/<cell>`; a model's name may contain slashes. */
+function splitName(name: string): string[] {
+  const [pool = "", hint = "", ...rest] = name.split("/");
+  return [pool, hint, rest.slice(0, -1).join("/")];
+}

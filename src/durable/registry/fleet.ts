@@ -1,0 +1,175 @@
+import { POOLS_MAX } from "../../bounds.ts";
+import type {
+  Catalogue,
+  Model,
+  ModelInput,
+  ModelPatch,
+  Pool,
+  PoolInput,
+  PoolPatch,
+} from "../../catalogue.ts";
+import type { Failure } from "../../errors.ts";
+import type { Audit } from "./audit.ts";
+import { MODELS_MAX } from "./bounds.ts";
+import { Documents, lastNumber, nextNumber, patched, sameDocument } from "./documents.ts";
+import { type By, type Done, missing, ok, type Result, refused } from "./messages.ts";
+
+/**
+ * Models and pools: the catalogue, versioned as a whole. A changed model or pool gets the new version of the
+ * catalogue as its own, so no version of it ever means two things, also when it is deleted and created again.
+ */
+export class Fleet {
+  readonly models: Documents<Model>;
+  readonly pools: Documents<Pool>;
+  readonly #sql: SqlStorage;
+  readonly #audit: Audit;
+
+  constructor(sql: SqlStorage, audit: Audit) {
+    this.models = new Documents(sql, "models");
+    this.pools = new Documents(sql, "pools");
+    this.#sql = sql;
+    this.#audit = audit;
+  }
+
+  /** Null when the caller's is the newest. A caller that is ahead (the registry was restored) gets it again. */
+  catalogue(knownVersion: number): Catalogue | null {
+    const version = lastNumber(this.#sql, "catalogue");
+    if (version === knownVersion) return null;
+    return { version, models: this.models.all(), pools: this.pools.all() };
+  }
+
+  createModel(by: By, nowMs: number, input: ModelInput): Result<Done<Model>> {
+    if (this.models.get(input.id)) return refused({ tag: "already_exists", what: `model '${input.id}'` });
+    if (this.models.count() >= MODELS_MAX) return full("models", MODELS_MAX);
+    const model: Model = { ...input, version: this.#nextVersion(), createdAtMs: nowMs };
+    this.#insert("models", model);
+    this.#audit.add(by, nowMs, "model.create", `models/${model.id}`, null, model);
+    return done(model);
+  }
+
+  updateModel(by: By, nowMs: number, id: string, version: number, patch: ModelPatch): Result<Done<Model>> {
+    const found = at(this.models, "model", id, version);
+    if (!found.ok) return found;
+    const before = found.value;
+    const changed = patched(before, patch);
+    if (sameDocument(changed, before)) return done(before);
+    const after = { ...changed, version: this.#nextVersion() };
+    this.models.replace(after);
+    this.#audit.add(by, nowMs, "model.update", `models/${id}`, before, after);
+    return done(after);
+  }
+
+  removeModel(by: By, nowMs: number, id: string, version: number | null): Result<Done<null>> {
+    const found = at(this.models, "model", id, version);
+    if (!found.ok) return found;
+    const pool = this.pools.all().find((each) => each.models.some((entry) => entry.model === id));
+    if (pool) return refused({ tag: "conflict", detail: `The pool '${pool.id}' serves this model.` });
+    this.models.remove(id);
+    this.#nextVersion();
+    this.#audit.add(by, nowMs, "model.delete", `models/${id}`, found.value, null);
+    return done(null);
+  }
+
+  createPool(by: By, nowMs: number, input: PoolInput): Result<Done<Pool>> {
+    if (this.pools.get(input.id)) return refused({ tag: "already_exists", what: `pool '${input.id}'` });
+    if (this.pools.count() >= POOLS_MAX) return full("pools", POOLS_MAX);
+    const unknown = this.#unknownModel(input.models);
+    if (unknown) return refused(unknown);
+    const secretVersion = this.#freshSecretVersion(input.id);
+    const pool: Pool = { ...input, secretVersion, version: this.#nextVersion(), createdAtMs: nowMs };
+    this.#insert("pools", pool);
+    this.#audit.add(by, nowMs, "pool.create", `pools/${pool.id}`, null, pool);
+    return done(pool);
+  }
+
+  updatePool(by: By, nowMs: number, id: string, version: number, patch: PoolPatch): Result<Done<Pool>> {
+    const found = at(this.pools, "pool", id, version);
+    if (!found.ok) return found;
+    const unknown = this.#unknownModel(patch.models ?? []);
+    if (unknown) return refused(unknown);
+    const before = found.value;
+    const changed = patched(before, patch);
+    if (sameDocument(changed, before)) return done(before);
+    return this.#replacePool(by, nowMs, "pool.update", before, changed);
+  }
+
+  /** The next secret; the one before is accepted for as long as no other rotation follows. */
+  rotateSecret(by: By, nowMs: number, id: string): Result<Done<Pool>> {
+    const before = this.pools.get(id);
+    if (!before) return missing(`pool '${id}'`);
+    const changed = { ...before, secretVersion: before.secretVersion + 1 };
+    this.#rememberSecret(id, changed.secretVersion);
+    return this.#replacePool(by, nowMs, "pool.rotate-secret", before, changed);
+  }
+
+  removePool(by: By, nowMs: number, id: string, version: number | null): Result<Done<null>> {
+    const found = at(this.pools, "pool", id, version);
+    if (!found.ok) return found;
+    this.pools.remove(id);
+    this.#nextVersion();
+    this.#audit.add(by, nowMs, "pool.delete", `pools/${id}`, found.value, null);
+    return done(null);
+  }
+
+  #replacePool(by: By, nowMs: number, action: string, before: Pool, changed: Pool): Result<Done<Pool>> {
+    const after = { ...changed, version: this.#nextVersion() };
+    this.pools.replace(after);
+    this.#audit.add(by, nowMs, action, `pools/${after.id}`, before, after);
+    return done(after);
+  }
+
+  #insert(table: "models" | "pools", document: { id: string }): void {
+    const query = `INSERT INTO ${table} (id, document) VALUES (?, ?)`;
+    this.#sql.exec(query, document.id, JSON.stringify(document));
+  }
+
+  #nextVersion(): number {
+    return nextNumber(this.#sql, "catalogue");
+  }
+
+  #unknownModel(entries: PoolInput["models"]): Failure | null {
+    const index = entries.findIndex(({ model }) => !this.models.get(model));
+    if (index < 0) return null;
+    const detail = `There is no model '${entries[index]!.model}'. Create it first.`;
+    return { tag: "invalid_field", param: `models.${index}.model`, detail };
+  }
+
+  /**
+   * Gates are accepted with a pool's secret of this version and the one before. For a pool that existed before,
+   * neither may be one that its gates knew.
+   */
+  #freshSecretVersion(pool: string): number {
+    const query = "SELECT version FROM pool_secrets WHERE pool = ?";
+    const [last] = this.#sql.exec<{ version: number }>(query, pool).toArray();
+    const version = last ? last.version + 2 : 1;
+    this.#rememberSecret(pool, version);
+    return version;
+  }
+
+  #rememberSecret(pool: string, version: number): void {
+    this.#sql.exec("INSERT OR REPLACE INTO pool_secrets (pool, version) VALUES (?, ?)", pool, version);
+  }
+}
+
+function at<T extends { id: string; version: number }>(
+  documents: Documents<T>,
+  what: string,
+  id: string,
+  version: number | null,
+): Result<T> {
+  const document = documents.get(id);
+  if (!document) return missing(`${what} '${id}'`);
+  if (version !== null && version !== document.version) {
+    return refused({ tag: "version_mismatch", current: document.version });
+  }
+  return ok(document);
+}
+
+/** Directories ask for the catalogue themselves: no object has to be told. */
+function done<T>(value: T): Result<Done<T>> {
+  return ok({ value, push: null });
+}
+
+function full(what: string, max: number): Result<never> {
+  return refused({ tag: "conflict", detail: `There are already ${max} ${what}, the most that are allowed.` });
+}

@@ -1,0 +1,182 @@
+import type { Limits } from "../catalogue.ts";
+import type { Dimension, Failure, LimitScope } from "../errors.ts";
+import { accrue, available, type Bucket, fullBucket, take, waitMs } from "./bucket.ts";
+import { type DayWindow, emptyWindow, roll, slotAt, spend, spentTokens, windowWaitMs } from "./window.ts";
+
+/**
+ * All that one scope (a tenant, a key, an end user) has used and holds. Limits come from outside on every call,
+ * since operators change them; where a limit is absent its counter simply follows along.
+ */
+export interface Account {
+  /** `tenant`, `key:<id>` or `user:<hash>`. */
+  readonly scope: string;
+  readonly tokens: Bucket;
+  readonly requests: Bucket;
+  readonly day: DayWindow;
+  /** Tokens held by open reservations. */
+  readonly heldTokens: number;
+  /** Requests that run. */
+  readonly open: number;
+}
+
+/** What admission asks of each of its accounts at once. */
+export interface Ask {
+  /** To hold now. */
+  readonly tokens: number;
+  /** The least that makes sense: the prompt. Less than this in the whole bucket is a refusal for good. */
+  readonly leastTokens: number;
+}
+
+export function newAccount(scope: string, limits: Limits, nowMs: number): Account {
+  return {
+    scope,
+    tokens: fullBucket(limits.tokensPerMinute ?? 0, nowMs),
+    requests: fullBucket(limits.requestsPerMinute ?? 0, nowMs),
+    day: emptyWindow(nowMs),
+    heldTokens: 0,
+    open: 0,
+  };
+}
+
+/** The account at `nowMs`. Called before every decision and every transition. */
+export function settleTime(account: Account, limits: Limits, nowMs: number): Account {
+  return {
+    ...account,
+    tokens: limits.tokensPerMinute
+      ? accrue(account.tokens, limits.tokensPerMinute, account.heldTokens, nowMs)
+      : fullBucket(0, nowMs),
+    requests: limits.requestsPerMinute
+      ? accrue(account.requests, limits.requestsPerMinute, 0, nowMs)
+      : fullBucket(0, nowMs),
+    day: roll(account.day, nowMs),
+  };
+}
+
+/** The most that a new reservation could ever hold: the smallest of the scope's whole token limits. */
+export function wholeBudget(limits: Limits): number {
+  return Math.min(limits.tokensPerMinute ?? Infinity, limits.tokensPerDay ?? Infinity);
+}
+
+/** Why this account refuses, or null when it admits. The account is at `nowMs` (settleTime). */
+export function refusal(account: Account, limits: Limits, ask: Ask, nowMs: number): Failure | null {
+  const scope = scopeKind(account.scope);
+  const limited = (
+    dimension: Dimension,
+    limit: number,
+    used: number,
+    requested: number,
+    retryAfterMs: number,
+  ) => ({ tag: "rate_limited", scope, dimension, limit, used, requested, retryAfterMs }) as const;
+
+  const { tokensPerMinute, tokensPerDay, requestsPerMinute, concurrentRequests } = limits;
+  for (const [dimension, limit] of [
+    ["tokens_per_minute", tokensPerMinute],
+    ["tokens_per_day", tokensPerDay],
+  ] as const) {
+    if (limit !== undefined && ask.leastTokens > limit) {
+      return { tag: "request_too_large", scope, dimension, limit, requested: ask.leastTokens };
+    }
+  }
+  if (concurrentRequests !== undefined && account.open >= concurrentRequests) {
+    return limited("concurrent_requests", concurrentRequests, account.open, 1, 1_000);
+  }
+  if (requestsPerMinute !== undefined && available(account.requests) < 1) {
+    const used = requestsPerMinute - available(account.requests);
+    return limited(
+      "requests_per_minute",
+      requestsPerMinute,
+      used,
+      1,
+      waitMs(account.requests, requestsPerMinute, 1),
+    );
+  }
+  if (tokensPerMinute !== undefined && available(account.tokens) < ask.tokens) {
+    const used = tokensPerMinute - available(account.tokens);
+    const retryAfterMs = waitMs(account.tokens, tokensPerMinute, ask.tokens);
+    return limited("tokens_per_minute", tokensPerMinute, used, ask.tokens, retryAfterMs);
+  }
+  if (tokensPerDay !== undefined) {
+    const used = spentTokens(account.day) + account.heldTokens;
+    if (used + ask.tokens > tokensPerDay) {
+      const retryAfterMs = windowWaitMs(account.day, account.heldTokens, tokensPerDay, ask.tokens, nowMs);
+      return limited("tokens_per_day", tokensPerDay, used, ask.tokens, retryAfterMs);
+    }
+  }
+  return null;
+}
+
+/** Takes one request and holds its tokens. Only after `refusal` said null for every account. */
+export function admit(account: Account, tokens: number): Account {
+  return {
+    ...account,
+    tokens: take(account.tokens, tokens),
+    requests: take(account.requests, 1),
+    heldTokens: account.heldTokens + tokens,
+    open: account.open + 1,
+  };
+}
+
+/** Tokens that an open reservation may hold on top, at most `wanted`. */
+export function extendable(account: Account, limits: Limits, wanted: number): number {
+  const byMinute = limits.tokensPerMinute === undefined ? wanted : available(account.tokens);
+  const spent = spentTokens(account.day) + account.heldTokens;
+  const byDay = limits.tokensPerDay === undefined ? wanted : limits.tokensPerDay - spent;
+  return Math.max(0, Math.min(wanted, byMinute, byDay));
+}
+
+export function hold(account: Account, tokens: number): Account {
+  return { ...account, tokens: take(account.tokens, tokens), heldTokens: account.heldTokens + tokens };
+}
+
+/** `fromHeld` of the used tokens were held; the rest was not and is taken now, into debt if need be. */
+export function settle(account: Account, usedTokens: number, fromHeld: number): Account {
+  assertHeld(account, fromHeld);
+  return {
+    ...account,
+    tokens: take(account.tokens, usedTokens - fromHeld),
+    heldTokens: account.heldTokens - fromHeld,
+    day: spend(account.day, usedTokens),
+  };
+}
+
+/** Gives back what was held and not used. */
+export function release(account: Account, tokens: number): Account {
+  assertHeld(account, tokens);
+  return { ...account, tokens: take(account.tokens, -tokens), heldTokens: account.heldTokens - tokens };
+}
+
+/** The request no longer runs. */
+export function leave(account: Account): Account {
+  if (account.open < 1) throw new Error(`limits: ${account.scope} has no open request to end`);
+  return { ...account, open: account.open - 1 };
+}
+
+/** Nothing ran: the request itself is given back as well. */
+export function returnRequest(account: Account): Account {
+  return { ...account, requests: take(account.requests, -1) };
+}
+
+/** True when the account says nothing that a new one would not: its row can go (made-up user ids cost nothing). */
+export function isFresh(account: Account, limits: Limits, nowMs: number): boolean {
+  const fresh = newAccount(account.scope, limits, nowMs);
+  return (
+    account.open === 0 &&
+    account.heldTokens === 0 &&
+    account.tokens.levelUnits >= fresh.tokens.levelUnits &&
+    account.requests.levelUnits >= fresh.requests.levelUnits &&
+    spentTokens(account.day) === 0 &&
+    account.day.slot <= slotAt(nowMs)
+  );
+}
+
+export function scopeKind(scope: string): LimitScope {
+  if (scope.startsWith("key:")) return "key";
+  if (scope.startsWith("user:")) return "user";
+  return "tenant";
+}
+
+function assertHeld(account: Account, tokens: number): void {
+  if (tokens < 0 || tokens > account.heldTokens) {
+    throw new Error(`limits: ${account.scope} holds ${account.heldTokens} tokens, not ${tokens} (I1)`);
+  }
+}

@@ -1,0 +1,264 @@
+import { FIRST_STEP_TOKENS, START_DEADLINE_MS, UNREPORTED_GRACE_MS } from "../bounds.ts";
+import type { KeyRecord, Limits, TenantRecord } from "../catalogue.ts";
+import type { Usage } from "../contract/report.ts";
+import { type Failure, told } from "../errors.ts";
+import {
+  type Account,
+  admit,
+  extendable,
+  hold,
+  leave,
+  newAccount,
+  refusal,
+  release,
+  returnRequest,
+  settle,
+  settleTime,
+  wholeBudget,
+} from "./account.ts";
+import type { BudgetReport, KeyCheck, ReserveAnswer, ReserveAsk } from "./messages.ts";
+import { holdAheadTokens, isOver, type Reservation, reported, usageOf, usedTokens } from "./reservation.ts";
+import { standingOf } from "./standing.ts";
+
+/**
+ * The home of a tenant's budget: pure transitions over its accounts and reservations. A transition reads a book,
+ * gets a message and the time, and returns what to write; it has no clock and touches nothing.
+ */
+export interface Book {
+  readonly record: TenantRecord;
+  account(scope: string): Account | undefined;
+  reservation(id: string): Reservation | undefined;
+}
+
+/** What a transition writes, all of it or nothing. */
+export interface Change {
+  readonly accounts: readonly Account[];
+  readonly reservation: Reservation;
+  /** Usage that was not settled before this change. */
+  readonly settled: Usage;
+  /** True once per reservation: when its request is counted in the usage table. */
+  readonly counted: boolean;
+}
+
+const NO_USAGE: Usage = { promptTokens: 0, cachedTokens: 0, outputTokens: 0 };
+
+/** Admits a request under every limit of every scope it touches, or under none. */
+export function reserve(
+  book: Book,
+  ask: ReserveAsk,
+  nowMs: number,
+): { answer: ReserveAnswer; change: Change | null } {
+  const key = book.record.keys.find((candidate) => candidate.id === ask.keyId);
+  const denied = denial(book.record, key, ask.secretHash, nowMs) ?? modelDenial(book.record, ask.model);
+  if (denied) return { answer: { ok: false, failure: denied, standing: null }, change: null };
+  const again = book.reservation(ask.requestId);
+  const scopes = again ? again.scopes : scopesOf(book.record, key!, ask.endUser);
+  const limits = scopes.map((scope) => limitsOf(book.record, scope));
+  const accounts = scopes.map((scope, index) => accountAt(book, scope, limits[index]!, nowMs));
+  const whole = Math.min(...limits.map(wholeBudget));
+  if (again) return { answer: admitted(book, accounts, limits, again.heldTokens, ask, whole), change: null };
+
+  const leastTokens = ask.promptTokens + (ask.generates ? ask.choices : 0);
+  const firstStep = ask.generates
+    ? ask.choices * Math.min(ask.maxOutputTokens ?? Infinity, FIRST_STEP_TOKENS)
+    : 0;
+  const tokens = Math.max(leastTokens, Math.min(ask.promptTokens + firstStep, whole));
+  const refusals = accounts.flatMap(
+    (account, index) => refusal(account, limits[index]!, { tokens, leastTokens }, nowMs) ?? [],
+  );
+  if (refusals.length > 0) {
+    const failure = refusals.reduce(latest);
+    return { answer: { ok: false, failure, standing: standingOf(accounts, limits) }, change: null };
+  }
+  const after = accounts.map((account) => admit(account, tokens));
+  const reservation: Reservation = {
+    id: ask.requestId,
+    keyId: ask.keyId,
+    scopes,
+    model: ask.model,
+    createdAtMs: nowMs,
+    deadlineMs: nowMs + START_DEADLINE_MS + UNREPORTED_GRACE_MS,
+    heldTokens: tokens,
+    attempts: [],
+    state: "open",
+    running: true,
+  };
+  return {
+    answer: admitted(book, after, limits, tokens, ask, whole),
+    change: { accounts: after, reservation, settled: NO_USAGE, counted: false },
+  };
+}
+
+/**
+ * Settles what a report adds and extends the hold for the next seconds. `stop` is true when nothing can be held
+ * any more and the tenant's policy is to end such streams.
+ */
+export function report(book: Book, message: BudgetReport, nowMs: number): { change: Change; stop: boolean } {
+  const before = book.reservation(message.requestId) ?? unknownReservation(book.record, message, nowMs);
+  const limits = before.scopes.map((scope) => limitsOf(book.record, scope));
+  let accounts = before.scopes.map((scope, index) => accountAt(book, scope, limits[index]!, nowMs));
+  let after = reported(before, message, nowMs);
+  const newTokens = usedTokens(after) - usedTokens(before);
+  if (newTokens < 0) throw new Error(`limits: usage of ${before.id} fell by ${-newTokens} tokens (I7)`);
+
+  const fromHeld = Math.min(newTokens, after.heldTokens);
+  accounts = accounts.map((account) => settle(account, newTokens, fromHeld));
+  after = { ...after, heldTokens: after.heldTokens - fromHeld };
+  const settled = difference(usageOf(after), usageOf(before));
+  const counted = before.state !== "settled" && isOver(after);
+
+  let stop = false;
+  if (before.state !== "open" || isOver(after)) {
+    ({ accounts, reservation: after } = close(accounts, after, "settled"));
+  } else {
+    const wanted = Math.max(0, holdAheadTokens(message.tokensPerSecond) - after.heldTokens);
+    const more = Math.min(...accounts.map((account, index) => extendable(account, limits[index]!, wanted)));
+    if (more > 0) accounts = accounts.map((account) => hold(account, more));
+    after = { ...after, heldTokens: after.heldTokens + more };
+    stop = book.record.tenant.overdraft === "stop" && after.heldTokens === 0;
+  }
+  return { change: { accounts, reservation: after, settled, counted }, stop };
+}
+
+/** The request no longer runs, its last report is still to come: frees its place among concurrent requests. */
+export function finish(book: Book, requestId: string, nowMs: number): Change | null {
+  const before = book.reservation(requestId);
+  if (!before?.running) return null;
+  const accounts = accountsOf(book, before, nowMs).map(leave);
+  return { accounts, reservation: { ...before, running: false }, settled: NO_USAGE, counted: false };
+}
+
+/** Nothing ran for it: gives everything back. A reservation that a gate reported on is left to its reports. */
+export function cancel(book: Book, requestId: string, nowMs: number): Change | null {
+  const before = book.reservation(requestId);
+  if (before?.state !== "open" || before.attempts.length > 0) return null;
+  const closed = close(accountsOf(book, before, nowMs).map(returnRequest), before, "void");
+  return { ...closed, settled: NO_USAGE, counted: false };
+}
+
+/** Ends a reservation whose deadline passed: void if no gate ever reported on it, else settled as reported. */
+export function expire(book: Book, requestId: string, nowMs: number): Change | null {
+  const before = book.reservation(requestId);
+  if (before?.state !== "open" || before.deadlineMs > nowMs) return null;
+  const heardOf = before.attempts.length > 0;
+  const closed = close(accountsOf(book, before, nowMs), before, heardOf ? "settled" : "void");
+  return { ...closed, settled: NO_USAGE, counted: heardOf };
+}
+
+/** Whether a key works at all, without reserving anything. */
+export function checkKey(record: TenantRecord, keyId: string, secretHash: string, nowMs: number): KeyCheck {
+  const key = record.keys.find((candidate) => candidate.id === keyId);
+  const failure = denial(record, key, secretHash, nowMs);
+  return failure ? { ok: false, failure } : { ok: true, models: record.tenant.models ?? null };
+}
+
+export function limitsOf(record: TenantRecord, scope: string): Limits {
+  if (scope === "tenant") return record.tenant.limits;
+  if (scope.startsWith("user:")) return record.tenant.endUserLimits;
+  return record.keys.find((key) => `key:${key.id}` === scope)?.limits ?? {};
+}
+
+function close(accounts: readonly Account[], reservation: Reservation, state: "settled" | "void") {
+  const { heldTokens, running } = reservation;
+  return {
+    accounts: accounts.map((account) => {
+      const released = release(account, heldTokens);
+      return running ? leave(released) : released;
+    }),
+    reservation: { ...reservation, heldTokens: 0, running: false, state },
+  };
+}
+
+function denial(
+  record: TenantRecord,
+  key: KeyRecord | undefined,
+  secretHash: string,
+  nowMs: number,
+): Failure | null {
+  // Hashes are compared, so the comparison's time tells nothing about the secret.
+  if (!key || key.secretHash !== secretHash) return { tag: "invalid_key" };
+  if (key.revokedAtMs !== null || (key.expiresAtMs !== null && key.expiresAtMs <= nowMs)) {
+    return { tag: "revoked_key" };
+  }
+  return record.tenant.suspended ? { tag: "tenant_suspended" } : null;
+}
+
+function modelDenial({ tenant }: TenantRecord, model: string): Failure | null {
+  return tenant.models && !tenant.models.includes(model) ? { tag: "model_not_found", model } : null;
+}
+
+/** Scopes without any limit have no account, and so no row. */
+function scopesOf(record: TenantRecord, key: KeyRecord, endUser: string | null): string[] {
+  const scopes = ["tenant"];
+  if (Object.keys(key.limits).length > 0) scopes.push(`key:${key.id}`);
+  if (endUser !== null && Object.keys(record.tenant.endUserLimits).length > 0) scopes.push(`user:${endUser}`);
+  return scopes;
+}
+
+function accountAt(book: Book, scope: string, limits: Limits, nowMs: number): Account {
+  return settleTime(book.account(scope) ?? newAccount(scope, limits, nowMs), limits, nowMs);
+}
+
+function accountsOf(book: Book, reservation: Reservation, nowMs: number): Account[] {
+  return reservation.scopes.map((scope) => accountAt(book, scope, limitsOf(book.record, scope), nowMs));
+}
+
+/** A report may outlive its row (kept 2 h) or meet a restored object: it settles all the same, as overdraft. */
+function unknownReservation(record: TenantRecord, message: BudgetReport, nowMs: number): Reservation {
+  const key = record.keys.find((candidate) => candidate.id === message.keyId);
+  return {
+    id: message.requestId,
+    keyId: message.keyId,
+    scopes: key ? scopesOf(record, key, null) : ["tenant"],
+    model: message.model,
+    createdAtMs: nowMs,
+    deadlineMs: nowMs,
+    heldTokens: 0,
+    attempts: [],
+    state: "void",
+    running: false,
+  };
+}
+
+function admitted(
+  book: Book,
+  accounts: readonly Account[],
+  limits: readonly Limits[],
+  reservedTokens: number,
+  ask: ReserveAsk,
+  whole: number,
+): ReserveAnswer {
+  const { tenant } = book.record;
+  const perChoice = Math.floor((whole - ask.promptTokens) / Math.max(1, ask.choices));
+  return {
+    ok: true,
+    reservedTokens,
+    outputCapTokens: ask.generates && Number.isFinite(whole) ? Math.max(1, perChoice) : null,
+    finishEagerly: accounts.some((account, index) => {
+      const limit = limits[index]!.concurrentRequests;
+      return limit !== undefined && account.open * 2 >= limit;
+    }),
+    standing: standingOf(accounts, limits),
+    profile: {
+      tenantId: tenant.id,
+      version: tenant.version,
+      homeHint: tenant.homeHint,
+      regions: tenant.regions ?? null,
+    },
+  };
+}
+
+/** Of two refusals the one that lasts longer: a client that waits for it passes both. */
+function latest(one: Failure, other: Failure): Failure {
+  const until = (failure: Failure) =>
+    failure.tag === "request_too_large" ? Infinity : (told(failure).retryAfterMs ?? 0);
+  return until(other) > until(one) ? other : one;
+}
+
+function difference(after: Usage, before: Usage): Usage {
+  return {
+    promptTokens: after.promptTokens - before.promptTokens,
+    cachedTokens: after.cachedTokens - before.cachedTokens,
+    outputTokens: after.outputTokens - before.outputTokens,
+  };
+}

@@ -1,0 +1,94 @@
+import type { LocationHint } from "../catalogue.ts";
+import type { Usage } from "../contract/report.ts";
+import type { Failure, LimitScope } from "../errors.ts";
+
+/** What edge and budget object say to each other. Every message is idempotent by request id. */
+
+export interface ReserveAsk {
+  readonly requestId: string;
+  readonly keyId: string;
+  readonly secretHash: string;
+  /** Hash of the client's name for its end user, or null. */
+  readonly endUser: string | null;
+  readonly model: string;
+  /** Estimated. */
+  readonly promptTokens: number;
+  /** The client's limit per choice, or null. */
+  readonly maxOutputTokens: number | null;
+  readonly choices: number;
+  readonly generates: boolean;
+}
+
+export type ReserveAnswer =
+  | {
+      readonly ok: true;
+      readonly reservedTokens: number;
+      /** The most output per choice that the whole budget allows, or null when it sets no bound. */
+      readonly outputCapTokens: number | null;
+      /** The tenant is near its concurrency limit: tell `finish` at the stream's end, the gate's report is late. */
+      readonly finishEagerly: boolean;
+      readonly standing: Standing;
+      readonly profile: TenantProfile;
+    }
+  | { readonly ok: false; readonly failure: Failure; readonly standing: Standing | null };
+
+export type KeyCheck =
+  | { readonly ok: true; readonly models: readonly string[] | null }
+  | { readonly ok: false; readonly failure: Failure };
+
+/** What ranking needs of a tenant; cached in the isolate for a short time. */
+export interface TenantProfile {
+  readonly tenantId: string;
+  readonly version: number;
+  readonly homeHint: LocationHint;
+  /** Null: any. */
+  readonly regions: readonly string[] | null;
+}
+
+/** Where the tightest of the request's scopes stands, for the `x-ratelimit-*` headers. */
+export interface Standing {
+  readonly tokens: Level | null;
+  readonly requests: Level | null;
+}
+
+export interface Level {
+  readonly scope: LimitScope;
+  readonly limit: number;
+  readonly remaining: number;
+  /** Until it is full again. */
+  readonly resetMs: number;
+}
+
+/** One attempt's usage so far, as a gate reported it and the edge verified it. */
+export interface BudgetReport {
+  readonly requestId: string;
+  readonly keyId: string;
+  readonly model: string;
+  readonly attempt: number;
+  readonly usage: Usage;
+  readonly final: boolean;
+  readonly tokensPerSecond: number;
+}
+
+export interface UsageRow extends Usage {
+  readonly keyId: string;
+  /** UTC, `YYYY-MM-DD`, by the time of the report. */
+  readonly day: string;
+  readonly model: string;
+  readonly requests: number;
+}
+
+export interface TenantUsage {
+  readonly totals: Usage & { readonly requests: number };
+  readonly byKey: readonly UsageRow[];
+  readonly open: { readonly reservations: number; readonly running: number; readonly reservedTokens: number };
+  readonly limits: readonly LimitState[];
+}
+
+export interface LimitState {
+  readonly scope: string;
+  readonly tokensPerMinute: { limit: number; available: number } | null;
+  readonly tokensPerDay: { limit: number; used: number } | null;
+  readonly requestsPerMinute: { limit: number; available: number } | null;
+  readonly concurrentRequests: { limit: number; running: number } | null;
+}

@@ -1,0 +1,148 @@
+import {
+  EDGE_GRACE_MS,
+  FIRST_TOKEN_TIMEOUT_MS,
+  GATE_ANSWER_MAX_MS,
+  TOKEN_GAP_TIMEOUT_MS,
+} from "../bounds.ts";
+import type { Model } from "../catalogue.ts";
+import { mac, toBase64Url } from "../contract/encoding.ts";
+import { ORIGIN_TOKEN_HEADER, type OriginOrder, signOrder } from "../contract/origin-token.ts";
+import { signTicket } from "../contract/usage-ticket.ts";
+import type { Failure } from "../errors.ts";
+import type { PermitOutcome } from "../routing/messages.ts";
+import type { Exchange } from "./exchange.ts";
+import { budgetAddress, type Reservation } from "./reserve.ts";
+import type { Seat } from "./seat.ts";
+
+/** What came of one origin call before its first byte. */
+export type CallResult =
+  | { readonly kind: "answer"; readonly response: Response; readonly abort: AbortController }
+  /** Another replica may do better: nothing was generated, nothing is charged. */
+  | { readonly kind: "retry"; readonly failure: Failure; readonly outcome: PermitOutcome }
+  /** The engine's own refusal, already in the client's shape: it is the answer. */
+  | { readonly kind: "refused"; readonly response: Response; readonly abort: AbortController };
+
+/** Orders one call from the seat's gate and waits for its status, which comes with the first token. */
+export async function callGate(
+  exchange: Exchange,
+  model: Model,
+  reservation: Reservation,
+  seat: Seat,
+  attempt: number,
+): Promise<CallResult> {
+  const { pool } = seat.candidate;
+  const token = await originToken(exchange, model, reservation, seat, attempt);
+  const gates = startingAt(pool.gates, attempt + exchange.trace.requestId.charCodeAt(0));
+  const abort = new AbortController();
+  const timer = setTimeout(() => abort.abort(), answerDeadlineMs(exchange, model));
+  const leave = () => abort.abort();
+  exchange.request.signal.addEventListener("abort", leave, { once: true });
+  const fromMs = Date.now();
+  try {
+    let unreachable = "";
+    for (const gate of gates) {
+      try {
+        const response = await fetch(`${gate}${exchange.endpoint.path}`, {
+          method: "POST",
+          headers: { "content-type": "application/json", [ORIGIN_TOKEN_HEADER]: token },
+          body: exchange.bytes,
+          signal: abort.signal,
+          redirect: "manual",
+        });
+        return await resultOf(response, abort);
+      } catch (error) {
+        unreachable = String(error);
+        if (abort.signal.aborted) break;
+      }
+    }
+    return {
+      kind: "retry",
+      failure: { tag: "origin_failed", internalDetail: unreachable },
+      outcome: "failed",
+    };
+  } finally {
+    clearTimeout(timer);
+    exchange.request.signal.removeEventListener("abort", leave);
+    exchange.trace.spent("origin", fromMs);
+  }
+}
+
+async function resultOf(response: Response, abort: AbortController): Promise<CallResult> {
+  if (response.ok) return { kind: "answer", response, abort };
+  if (response.headers.get("x-meridian-retryable") !== "yes") return { kind: "refused", response, abort };
+  const outcome = response.headers.get("x-meridian-outcome") === "overloaded" ? "overloaded" : "failed";
+  await response.body?.cancel();
+  const internalDetail = `gate answered ${response.status} (${response.headers.get("x-meridian-outcome") ?? "?"})`;
+  return { kind: "retry", failure: { tag: "origin_failed", internalDetail }, outcome };
+}
+
+/**
+ * A stream's status comes with its first token, which the gate waits for no longer than the model allows. One JSON
+ * may take as long as its generation; the gate then bridges with white space before the tunnel would cut it off.
+ */
+function answerDeadlineMs(exchange: Exchange, model: Model): number {
+  const firstTokenMs = model.firstTokenTimeoutMs ?? FIRST_TOKEN_TIMEOUT_MS;
+  return (exchange.call.stream ? firstTokenMs : Math.max(firstTokenMs, GATE_ANSWER_MAX_MS)) + EDGE_GRACE_MS;
+}
+
+async function originToken(
+  exchange: Exchange,
+  model: Model,
+  reservation: Reservation,
+  seat: Seat,
+  attempt: number,
+): Promise<string> {
+  const { secrets, claims, trace, call } = exchange;
+  const { pool } = seat.candidate;
+  const nowMs = Date.now();
+  const ticket = await signTicket(
+    {
+      ...budgetAddress(claims),
+      requestId: trace.requestId,
+      attempt,
+      keyId: claims.keyId,
+      pool: pool.id,
+      model: call.model,
+      issuedAtMs: nowMs,
+    },
+    secrets.ticketKey,
+  );
+  const order: OriginOrder = {
+    pool: pool.id,
+    secretVersion: pool.secretVersion,
+    requestId: trace.requestId,
+    attempt,
+    path: exchange.endpoint.path,
+    replica: seat.replica,
+    servedModel: model.servedName ?? model.id,
+    startByMs: exchange.startByMs,
+    deadlineMs: exchange.deadlineMs,
+    firstTokenTimeoutMs: model.firstTokenTimeoutMs ?? FIRST_TOKEN_TIMEOUT_MS,
+    tokenGapTimeoutMs: model.tokenGapTimeoutMs ?? TOKEN_GAP_TIMEOUT_MS,
+    cacheSalt: toBase64Url((await mac(secrets.ticketKey, `cache salt\n${claims.tenantRef}`)).subarray(0, 16)),
+    maxOutputTokens: forcedOutputTokens(exchange, model, reservation),
+    estimatedPromptTokens: reservation.estimatedPromptTokens,
+    ticket,
+  };
+  return signOrder(order, await secrets.poolKey(pool.id, pool.secretVersion));
+}
+
+/**
+ * The output limit to force, or null. A client's own limit is clamped to the whole budget. Without one the engine
+ * would run to the end of its context: that is clamped too, where the model's context is known to be longer (forcing
+ * more than the context allows would be an error of the engine).
+ */
+export function forcedOutputTokens(
+  { call }: Exchange,
+  model: Model,
+  { outputCapTokens }: Reservation,
+): number | null {
+  if (outputCapTokens === null) return null;
+  if (call.maxOutputTokens !== null) return call.maxOutputTokens > outputCapTokens ? outputCapTokens : null;
+  return model.contextTokens !== undefined && outputCapTokens < model.contextTokens ? outputCapTokens : null;
+}
+
+function startingAt<Item>(items: readonly Item[], offset: number): Item[] {
+  const start = offset % items.length;
+  return [...items.slice(start), ...items.slice(0, start)];
+}

@@ -1,0 +1,23 @@
+import type { Call, Endpoint } from "../engine/endpoint.ts";
+import type { Env } from "../env.ts";
+import type { KeyClaims } from "../keys.ts";
+import type { Position } from "../routing/geo.ts";
+import type { Secrets } from "../secrets.ts";
+import type { Trace } from "../telemetry/trace.ts";
+
+/** One request on its way, after it was authenticated and parsed. */
+export interface Exchange {
+  readonly request: Request;
+  readonly env: Env;
+  readonly ctx: ExecutionContext;
+  readonly secrets: Secrets;
+  readonly trace: Trace;
+  readonly endpoint: Endpoint;
+  readonly claims: KeyClaims;
+  readonly call: Call;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly client: Position;
+  /** Epoch milliseconds after which no origin may start it, and at which it ends whatever happens. */
+  readonly startByMs: number;
+  readonly deadlineMs: number;
+}

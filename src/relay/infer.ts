@@ -1,0 +1,181 @@
+import { ATTEMPTS_MAX, REQUEST_DEADLINE_MS, START_DEADLINE_MS } from "../bounds.ts";
+import type { Model } from "../catalogue.ts";
+import { randomBase62 } from "../contract/encoding.ts";
+import type { Endpoint } from "../engine/endpoint.ts";
+import type { Env } from "../env.ts";
+import { errorResponse, type Failure, FailureError, told } from "../errors.ts";
+import { nearestHint, type Position } from "../routing/geo.ts";
+import { type Candidate, rank } from "../routing/rank.ts";
+import { secretsOf } from "../secrets.ts";
+import { ended } from "../telemetry/metrics.ts";
+import { Trace } from "../telemetry/trace.ts";
+import { authenticate } from "./authenticate.ts";
+import { type CallResult, callGate, forcedOutputTokens } from "./call.ts";
+import type { Exchange } from "./exchange.ts";
+import { standingHeaders } from "./headers.ts";
+import { pipeAnswer } from "./pipe.ts";
+import { readCall } from "./read.ts";
+import { BudgetRefusal, knownProfile, type Reservation, reserve } from "./reserve.ts";
+import { type Seat, type Tried, takeSeat } from "./seat.ts";
+import { directoryView, modelOf, type View } from "./view.ts";
+
+/** One request of the data plane, in the order of docs/architecture.md. */
+export async function infer(
+  request: Request,
+  endpoint: Endpoint,
+  client: Position,
+  env: Env,
+  ctx: ExecutionContext,
+): Promise<Response> {
+  const startMs = Date.now();
+  const trace = new Trace(`req_${randomBase62(22)}`, startMs);
+  trace.endpoint = endpoint.id;
+  let done = () => {};
+  try {
+    // 1 authenticate
+    const secrets = await secretsOf(env);
+    const claims = await authenticate(request, secrets);
+    trace.tenantRef = claims.tenantRef;
+    trace.keyId = claims.keyId;
+    trace.spent("auth", startMs);
+
+    // 2 parse
+    const parseMs = Date.now();
+    const { call, bytes, done: letGo } = await readCall(request, endpoint);
+    done = letGo;
+    trace.model = call.model;
+    trace.streamed = call.stream;
+    trace.spent("parse", parseMs);
+    const exchange: Exchange = {
+      ...{ request, env, ctx, secrets, trace, endpoint, claims, call, bytes, client },
+      startByMs: startMs + START_DEADLINE_MS,
+      deadlineMs: startMs + REQUEST_DEADLINE_MS,
+    };
+
+    // 3 rank, 4 reserve and acquire
+    const rankMs = Date.now();
+    const view = await directoryView(env, nearestHint(client));
+    const model = modelOf(view, call.model);
+    if ((model.kind === "embed") === call.generates) {
+      throw new FailureError({ tag: "wrong_model_kind", model: model.id, path: endpoint.path });
+    }
+    trace.spent("rank", rankMs);
+    const admission = await admit(exchange, view, model);
+
+    // 5 call, 6 pipe, 7 release
+    const { answer, seat, attempts } = await firstAnswer(exchange, model, admission);
+    trace.status = answer.response.status;
+    return new Response(pipeAnswer(exchange, answer, seat, admission.reservation), {
+      status: answer.response.status,
+      headers: answerHeaders(exchange, model, answer, seat, admission.reservation, attempts),
+    });
+  } catch (error) {
+    return refuse(error, trace, endpoint);
+  } finally {
+    done();
+  }
+}
+
+interface Admission {
+  readonly reservation: Reservation;
+  readonly candidates: readonly Candidate[];
+  readonly seat: Seat | null;
+}
+
+/**
+ * Reserves beside the user and acquires beside the GPUs, in parallel; if one refuses, the other is undone. A tenant
+ * that this isolate does not know yet is reserved for first, since its residency rules decide the ranking.
+ */
+async function admit(exchange: Exchange, view: View, model: Model): Promise<Admission> {
+  const ranked = (regions: readonly string[] | null) =>
+    rank({ model, pools: view.catalogue.pools, states: view.pools, client: exchange.client, regions });
+  const profile = knownProfile(exchange.claims.tenantRef);
+  if (profile === null) {
+    const reservation = await reserve(exchange);
+    return { reservation, candidates: ranked(reservation.profile.regions), seat: null };
+  }
+  const candidates = ranked(profile.regions);
+  const [reserved, seated] = await Promise.allSettled([
+    reserve(exchange),
+    takeSeat(exchange, candidates, new Map(), 0, false),
+  ]);
+  if (reserved.status === "rejected") {
+    if (seated.status === "fulfilled") seated.value.release("not_used");
+    throw reserved.reason;
+  }
+  const seat = seated.status === "fulfilled" ? seated.value : null;
+  return { reservation: reserved.value, candidates, seat };
+}
+
+type Answer = Exclude<CallResult, { kind: "retry" }>;
+
+/** Calls replica after replica until one answers, within the attempts and the deadline of the request. */
+async function firstAnswer(
+  exchange: Exchange,
+  model: Model,
+  { reservation, candidates, seat: first }: Admission,
+): Promise<{ answer: Answer; seat: Seat; attempts: number }> {
+  const tried: Tried = new Map();
+  let failure: Failure = { tag: "origin_failed", internalDetail: "no attempt was made" };
+  try {
+    for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
+      const seat =
+        (attempt === 0 ? first : null) ?? (await takeSeat(exchange, candidates, tried, attempt, true));
+      const { trace } = exchange;
+      trace.attempts = attempt + 1;
+      trace.pool = seat.candidate.pool.id;
+      trace.region = seat.candidate.pool.region;
+      trace.replica = seat.replica;
+      const result = await callGate(exchange, model, reservation, seat, attempt);
+      if (result.kind !== "retry") return { answer: result, seat, attempts: attempt + 1 };
+      seat.release(exchange.request.signal.aborted ? "client_gone" : result.outcome);
+      failure = result.failure;
+      const pool = seat.candidate.pool.id;
+      tried.set(pool, [...(tried.get(pool) ?? []), seat.replica]);
+      if (exchange.request.signal.aborted || Date.now() >= exchange.startByMs) break;
+    }
+    throw new FailureError(failure);
+  } catch (error) {
+    // No answer, so nothing is charged. Calls that a gate accepted and did not finish report for themselves.
+    exchange.ctx.waitUntil(reservation.cancel());
+    throw error;
+  }
+}
+
+function answerHeaders(
+  exchange: Exchange,
+  model: Model,
+  { response }: Answer,
+  seat: Seat,
+  reservation: Reservation,
+  attempts: number,
+): Headers {
+  const headers = new Headers({
+    // Only what is named here passes: an engine's other headers are nobody's business.
+    "content-type": response.headers.get("content-type") ?? "application/json",
+    "x-request-id": exchange.trace.requestId,
+    "x-meridian-region": seat.candidate.pool.region,
+    "x-meridian-replica": seat.replica,
+    "x-meridian-attempts": String(attempts),
+    "server-timing": exchange.trace.serverTiming(),
+    ...standingHeaders(reservation.standing),
+  });
+  if (exchange.call.stream) headers.set("cache-control", "no-cache");
+  const forced = forcedOutputTokens(exchange, model, reservation);
+  if (forced !== null) headers.set("x-meridian-max-tokens", String(forced));
+  return headers;
+}
+
+function refuse(error: unknown, trace: Trace, endpoint: Endpoint): Response {
+  const failure: Failure =
+    error instanceof FailureError ? error.failure : { tag: "internal", internalDetail: String(error) };
+  trace.status = told(failure).status;
+  trace.failure = failure.tag;
+  if ("internalDetail" in failure) trace.internalDetail = failure.internalDetail;
+  ended(trace, failure.tag === "origin_failed" ? "failed" : "refused");
+  return errorResponse(failure, endpoint.errorShape, {
+    "x-request-id": trace.requestId,
+    "server-timing": trace.serverTiming(),
+    ...standingHeaders(error instanceof BudgetRefusal ? error.standing : null),
+  });
+}

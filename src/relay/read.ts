@@ -1,0 +1,114 @@
+import { BODIES_IN_FLIGHT_MAX_BYTES, BODY_MAX_BYTES, JSON_DEPTH_MAX } from "../bounds.ts";
+import type { Call, Endpoint } from "../engine/endpoint.ts";
+import { FailureError } from "../errors.ts";
+
+/** A request's body, as bytes for the origin and as what the edge knows of it. */
+export interface ReadCall {
+  readonly call: Call;
+  /** Sent to the gate as the client sent it: nothing is serialised anew here. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** Gives the isolate's memory share back; once more does nothing. */
+  done(): void;
+}
+
+let bytesInFlight = 0;
+
+/** Reads, bounds and parses a body, once. */
+export async function readCall(request: Request, endpoint: Endpoint): Promise<ReadCall> {
+  requireJson(request.headers);
+  const declared = Number(request.headers.get("content-length") ?? 0);
+  if (declared > BODY_MAX_BYTES)
+    throw new FailureError({ tag: "body_too_large", limitBytes: BODY_MAX_BYTES });
+  const bytes = await readBounded(request, BODY_MAX_BYTES);
+  if (bytesInFlight + bytes.length > BODIES_IN_FLIGHT_MAX_BYTES) {
+    throw new FailureError({ tag: "edge_busy", retryAfterMs: 1_000 });
+  }
+  const parsed = endpoint.parse(parseJson(bytes));
+  if (!parsed.ok) throw new FailureError(parsed.failure);
+  bytesInFlight += bytes.length;
+  let held = true;
+  return {
+    call: parsed.call,
+    bytes,
+    done() {
+      if (held) bytesInFlight -= bytes.length;
+      held = false;
+    },
+  };
+}
+
+/** The body, at most `maxBytes` of it; throws `body_too_large` above, whatever `content-length` said. */
+export async function readBounded(request: Request, maxBytes: number): Promise<Uint8Array<ArrayBuffer>> {
+  if (request.body === null) return new Uint8Array(0);
+  const reader = request.body.getReader();
+  const parts: Uint8Array[] = [];
+  let length = 0;
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    length += value.length;
+    if (length > maxBytes) {
+      // Not cancelled: a client in the middle of sending would see a reset instead of the answer.
+      throw new FailureError({ tag: "body_too_large", limitBytes: maxBytes });
+    }
+    parts.push(value);
+  }
+  if (parts.length === 1) return parts[0] as Uint8Array<ArrayBuffer>;
+  const bytes = new Uint8Array(length);
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
+}
+
+/** JSON of bounded depth: V8 takes any nesting, the engines' parsers recurse and would fail on it. */
+export function parseJson(bytes: Uint8Array): unknown {
+  let text: string;
+  try {
+    text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false }).decode(bytes);
+  } catch {
+    throw new FailureError({ tag: "bad_json", detail: "it is not UTF-8 text." });
+  }
+  if (deeperThan(text, JSON_DEPTH_MAX)) {
+    throw new FailureError({ tag: "bad_json", detail: `it is nested deeper than ${JSON_DEPTH_MAX} levels.` });
+  }
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new FailureError({ tag: "bad_json", detail: whereOf(error) });
+  }
+}
+
+/** Where the parser stopped, without the text around it: that may be a prompt. */
+function whereOf(error: unknown): string {
+  const at = /position (\d+)/.exec(String(error));
+  return at ? `the parser stopped at character ${at[1]}.` : "the parser could not read it to its end.";
+}
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+
+function deeperThan(text: string, levels: number): boolean {
+  let depth = 0;
+  let quoted = false;
+  for (let at = 0; at < text.length; at++) {
+    const unit = text.charCodeAt(at);
+    if (unit === QUOTE) quoted = !quoted;
+    else if (quoted) {
+      if (unit === BACKSLASH) at++;
+    } else if (unit === 0x7b || unit === 0x5b) {
+      if (++depth > levels) return true;
+    } else if (unit === 0x7d || unit === 0x5d) depth--;
+  }
+  return false;
+}
+
+function requireJson(headers: Headers): void {
+  const type = headers.get("content-type");
+  const encoding = headers.get("content-encoding");
+  const json = type === null || /^application\/(?:[a-z0-9.+-]+\+)?json\b/i.test(type);
+  if (!json || (encoding !== null && encoding !== "identity"))
+    throw new FailureError({ tag: "unsupported_media_type" });
+}

@@ -1,0 +1,147 @@
+import { OBJECT_CALL_TIMEOUT_MS, PERMIT_EXTEND_MS, POOL_WAIT_MAX_MS } from "../bounds.ts";
+import { withDeadline } from "../deadline.ts";
+import { type AcquiredStub, type PermitStub, regionPool, type WaitStub } from "../durable/stub.ts";
+import { FailureError } from "../errors.ts";
+import type { AcquireAsk, Grant, PermitOutcome, Refused } from "../routing/messages.ts";
+import type { Candidate } from "../routing/rank.ts";
+import type { Exchange } from "./exchange.ts";
+
+/** A place for one call at one replica. Holding it is holding the pool's permit. */
+export interface Seat {
+  readonly candidate: Candidate;
+  readonly replica: string;
+  /** Gives the permit back with how it went; once more does nothing. */
+  release(outcome: PermitOutcome): void;
+  /** Extends the permit until it is released; covers only peers that hang, see bounds. */
+  keep(): void;
+}
+
+/** Replicas that already failed this request, by pool. */
+export type Tried = Map<string, string[]>;
+
+/**
+ * A permit at the first candidate that has room now, and when none has and `mayWait`, a place in the queue of the
+ * best. Throws `no_capacity` or `no_region` when nobody takes it.
+ */
+export async function takeSeat(
+  exchange: Exchange,
+  candidates: readonly Candidate[],
+  tried: Tried,
+  attempt: number,
+  mayWait: boolean,
+): Promise<Seat> {
+  const open = candidates.filter((candidate) => candidate.excluded === null);
+  let full: Candidate | null = null;
+  let retryAfterMs = Infinity;
+  const fromMs = Date.now();
+  try {
+    for (const candidate of open) {
+      const taken = await ask(exchange, candidate, tried, attempt, 0);
+      if (!("kind" in taken)) return taken;
+      if (taken.reason === "full") full ??= candidate;
+      retryAfterMs = Math.min(retryAfterMs, taken.retryAfterMs);
+    }
+    const waitMs = Math.min(POOL_WAIT_MAX_MS, exchange.startByMs - Date.now());
+    if (full !== null && mayWait && waitMs > 0) {
+      const taken = await ask(exchange, full, tried, attempt, waitMs);
+      if (!("kind" in taken)) return taken;
+      retryAfterMs = taken.retryAfterMs;
+    }
+  } finally {
+    exchange.trace.spent("acquire", fromMs);
+  }
+  const { model } = exchange.call;
+  if (open.length === 0 || !Number.isFinite(retryAfterMs))
+    throw new FailureError({ tag: "no_region", model });
+  throw new FailureError({ tag: "no_capacity", model, retryAfterMs });
+}
+
+async function ask(
+  exchange: Exchange,
+  candidate: Candidate,
+  tried: Tried,
+  attempt: number,
+  waitMs: number,
+): Promise<Seat | Refused> {
+  const { pool } = candidate;
+  const message: AcquireAsk = {
+    id: `${exchange.trace.requestId}/${attempt}`,
+    config: {
+      catalogueVersion: pool.version,
+      concurrencyPerReplica: candidate.concurrencyPerReplica,
+      tokensPerSecond: pool.tokensPerSecond ?? null,
+    },
+    exclude: tried.get(pool.id) ?? [],
+    waitMs,
+  };
+  const stub = regionPool(exchange.env, pool.id, pool.hint, exchange.call.model);
+  let acquired: AcquiredStub;
+  try {
+    acquired = await withDeadline(stub.acquire(message), OBJECT_CALL_TIMEOUT_MS);
+  } catch {
+    return failStatic(candidate, tried, exchange.trace.requestId);
+  }
+  if (!("permit" in acquired)) return acquired.answer;
+  const { permit } = acquired;
+  const answer =
+    "wait" in acquired ? await granted(exchange, permit, acquired.wait, waitMs) : acquired.answer;
+  return answer.kind === "granted" ? seat(exchange, candidate, answer.replica, permit) : answer;
+}
+
+/**
+ * Waits in the pool's queue. A client that leaves must leave the queue too: a call begun in an abort listener is
+ * delivered only inside `waitUntil`, and before the grant there must be no other (permits.md).
+ */
+async function granted(
+  exchange: Exchange,
+  permit: PermitStub,
+  wait: WaitStub,
+  waitMs: number,
+): Promise<Grant | Refused> {
+  const { request, ctx } = exchange;
+  const leave = () => ctx.waitUntil(permit.release("client_gone").catch(() => undefined));
+  request.signal.addEventListener("abort", leave, { once: true });
+  try {
+    return await withDeadline(wait.granted(), waitMs + OBJECT_CALL_TIMEOUT_MS);
+  } finally {
+    request.signal.removeEventListener("abort", leave);
+  }
+}
+
+function seat(exchange: Exchange, candidate: Candidate, replica: string, permit: PermitStub): Seat {
+  let held = true;
+  let timer: ReturnType<typeof setTimeout> | null = null;
+  const extendLater = () => {
+    timer = setTimeout(() => {
+      // A pool that restarted does not know the permit's session; the heartbeats count what runs until it ends.
+      permit.extend(replica).then(extendLater, () => undefined);
+    }, PERMIT_EXTEND_MS);
+  };
+  return {
+    candidate,
+    replica,
+    release(outcome) {
+      if (!held) return;
+      held = false;
+      if (timer !== null) clearTimeout(timer);
+      exchange.ctx.waitUntil(permit.release(outcome).catch(() => undefined));
+    },
+    keep: extendLater,
+  };
+}
+
+/**
+ * The pool's object is out of reach: pick a replica from its last published state by hash, so that each request has
+ * its own and none gets all. The gate's caps and the engine's queue limit are the backstop.
+ */
+function failStatic(candidate: Candidate, tried: Tried, requestId: string): Seat | Refused {
+  const exclude = tried.get(candidate.pool.id) ?? [];
+  const usable = (candidate.state?.replicas ?? []).filter(
+    ({ id, usable }) => usable && !exclude.includes(id),
+  );
+  if (usable.length === 0) return { kind: "refused", reason: "no_replica", retryAfterMs: 2_000 };
+  let hash = 0;
+  for (let at = 0; at < requestId.length; at++) hash = (hash * 31 + requestId.charCodeAt(at)) >>> 0;
+  const { id } = usable[hash % usable.length]!;
+  return { candidate, replica: id, release: () => undefined, keep: () => undefined };
+}

@@ -1,0 +1,79 @@
+import type { PoolState } from "../routing/messages.ts";
+import type { RequestEnd, Trace } from "./trace.ts";
+
+/**
+ * Counters of this isolate. A location runs many isolates, so these show how a node behaves and are no bill: sums
+ * come from the log lines, bills from the budget objects.
+ */
+const counters = new Map<string, number>();
+
+const HELP: Record<string, string> = {
+  meridian_requests_total: "Requests that ended in this isolate.",
+  meridian_request_duration_ms_total: "Their summed duration in milliseconds.",
+  meridian_attempts_total: "Origin calls made for them.",
+  meridian_reports_total: "Usage reports taken from gates.",
+};
+
+export function count(name: keyof typeof HELP & string, labels: Record<string, string>, by = 1): void {
+  const text = Object.entries(labels)
+    .map(([label, value]) => `${label}="${escapeLabel(value)}"`)
+    .join(",");
+  const series = `${name}{${text}}`;
+  // Label values are bounded sets (endpoints, ends, pools); the cap guards against a mistake, not against clients.
+  if (!counters.has(series) && counters.size >= SERIES_MAX) return;
+  counters.set(series, (counters.get(series) ?? 0) + by);
+}
+
+/** Counts an ended request and logs its one line. */
+export function ended(trace: Trace, end: RequestEnd): void {
+  const nowMs = Date.now();
+  const labels = { endpoint: trace.endpoint ?? "none", end, status: String(trace.status) };
+  count("meridian_requests_total", labels);
+  count("meridian_request_duration_ms_total", { endpoint: labels.endpoint }, nowMs - trace.startedAtMs);
+  if (trace.attempts > 0) count("meridian_attempts_total", { pool: trace.pool ?? "none" }, trace.attempts);
+  console.log(JSON.stringify(trace.event(end, nowMs)));
+}
+
+/** Prometheus text: this isolate's counters and the pools as the directory knows them. */
+export function exposition(pools: readonly PoolState[]): string {
+  const lines: string[] = [];
+  for (const [name, help] of Object.entries(HELP)) {
+    lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} counter`);
+    for (const [series, value] of counters)
+      if (series.startsWith(`${name}{`)) lines.push(`${series} ${value}`);
+  }
+  gauge(
+    lines,
+    "meridian_pool_capacity",
+    "Permits that the pool's usable replicas may have out.",
+    pools,
+    (pool) => pool.capacity,
+  );
+  gauge(lines, "meridian_pool_permits", "Permits out.", pools, (pool) => pool.inUse);
+  gauge(lines, "meridian_pool_waiting", "Requests waiting for a permit.", pools, (pool) => pool.waiting);
+  gauge(lines, "meridian_pool_replicas_usable", "Replicas that take requests.", pools, usable);
+  return `${lines.join("\n")}\n`;
+}
+
+const SERIES_MAX = 2_000;
+
+function usable(pool: PoolState): number {
+  return pool.replicas.filter((replica) => replica.usable).length;
+}
+
+function gauge(
+  lines: string[],
+  name: string,
+  help: string,
+  pools: readonly PoolState[],
+  value: (pool: PoolState) => number,
+): void {
+  lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} gauge`);
+  for (const pool of pools) {
+    lines.push(`${name}{pool="${escapeLabel(pool.pool)}",model="${escapeLabel(pool.model)}"} ${value(pool)}`);
+  }
+}
+
+function escapeLabel(value: string): string {
+  return value.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n");
+}
