@@ -277,10 +277,17 @@ export const poolPatchSchema = z
 export type PoolPatch = z.infer<typeof poolPatchSchema>;
 
 export interface Pool extends PoolInput {
-  /** The current version of the gates' secret; the one before is accepted too, for rotation. */
+  /** The newest version of the gates' secret. What it or the one before signed is accepted. */
   readonly secretVersion: number;
+  /** From a rotation until its end: some gates do not have the newest secret yet. */
+  readonly rotating?: boolean;
   readonly version: number;
   readonly createdAtMs: number;
+}
+
+/** The version of the secret that signs orders for a pool's gates: one that all of them have. */
+export function signingVersion(pool: Pool): number {
+  return pool.rotating ? pool.secretVersion - 1 : pool.secretVersion;
 }
 
 /** Everything routing needs to know that operators decide; versioned as a whole. */

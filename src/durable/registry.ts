@@ -136,6 +136,9 @@ export class Registry extends DurableObject<Env> {
   async rotatePoolSecret(by: By, id: string): Promise<Change<Pool>> {
     return this.#change(by, (nowMs) => this.#fleet.rotateSecret(by, nowMs, id));
   }
+  async endPoolRotation(by: By, id: string): Promise<Change<Pool>> {
+    return this.#change(by, (nowMs) => this.#fleet.endRotation(by, nowMs, id));
+  }
   async removePool(by: By, id: string, version: number | null): Promise<Change<null>> {
     return this.#change(by, (nowMs) => this.#fleet.removePool(by, nowMs, id, version));
   }

@@ -56,7 +56,8 @@ export async function infer(
     const rankMs = Date.now();
     const view = await directoryView(env, nearestHint(client));
     const model = modelOf(view, call.model);
-    if ((model.kind === "embed") === call.generates) {
+    // Any model tokenizes; else models that generate and models that embed have endpoints of their own.
+    if (endpoint.id !== "tokenize" && (model.kind === "generate") !== call.generates) {
       throw new FailureError({ tag: "wrong_model_kind", model: model.id, path: endpoint.path });
     }
     trace.spent("rank", rankMs);

@@ -31,7 +31,7 @@ const onlyAdmins: MiddlewareHandler<AdminEnv> = async (c, next) => {
   await next();
 };
 
-const app = build();
+export const app = build();
 
 function build(): OpenAPIHono<AdminEnv> {
   const inner = new OpenAPIHono<AdminEnv>({
@@ -82,7 +82,7 @@ function methodsAt(pathname: string): string[] {
     const pattern = `${ADMIN_PATH}${route.path}`.split("/");
     return (
       pattern.length === segments.length &&
-      pattern.every((part, index) => part.startsWith("{") || part === segments[index])
+      pattern.every((part, at) => (part.startsWith("{") ? segments[at] !== "" : part === segments[at]))
     );
   });
   return matching.map((route) => route.method.toUpperCase());

@@ -1,11 +1,17 @@
 import { OpenAPIHono } from "@hono/zod-openapi";
 import type { JSONValue } from "hono/utils/types";
-import { keys, models, operations, pools, tenants } from "./routes.ts";
+import * as groups from "./routes.ts";
 
 export const ADMIN_PATH = "/admin/v1";
 
-/** Every route, in the order of the documentation. */
-export const ROUTES = [tenants, keys, models, pools, operations].flatMap((group) => Object.values(group));
+/** Every route, in the order of the documentation. `tenants.create` is `tenants_create` to client generators. */
+export const ROUTES = Object.entries(groups).flatMap(([group, routes]) =>
+  Object.entries(routes).map(([name, route]) => ({
+    ...route,
+    operationId: `${group}_${name}`,
+    tags: [group],
+  })),
+);
 
 /** The admin API in OpenAPI 3.1. */
 export function openApiDocument(): Record<string, JSONValue> {

@@ -53,6 +53,12 @@ export function addPools(app: OpenAPIHono<AdminEnv>): void {
     setVersion(c, pool);
     return c.json(await withSecret(c, pool), 200);
   });
+
+  app.openapi(pools.endRotation, async (c) => {
+    const pool = await changed(c, registryOf(c).endPoolRotation(c.var.by, c.req.valid("param").id));
+    setVersion(c, pool);
+    return c.json(pool, 200);
+  });
 }
 
 /** How a pool is now, model by model; null where its object cannot be reached. */

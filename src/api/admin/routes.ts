@@ -192,9 +192,17 @@ export const pools = {
   rotateSecret: createRoute({
     method: "post",
     path: "/pools/{id}/rotate-secret",
-    summary: "Give the pool's gates a new secret; the one before works until the next rotation",
+    summary:
+      "Make a new secret for the pool's gates; the one before signs orders until the rotation is ended",
     request: { params: one },
     responses: { 200: answer(schemas.newPoolSecretSchema, "The pool."), ...error },
+  }),
+  endRotation: createRoute({
+    method: "post",
+    path: "/pools/{id}/end-rotation",
+    summary: "All gates have the new secret: it signs orders from now on",
+    request: { params: one },
+    responses: { 200: answer(schemas.poolSchema, "The pool."), ...error },
   }),
 };
 

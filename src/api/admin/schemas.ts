@@ -49,6 +49,7 @@ export const modelSchema = answered(modelInputSchema.shape)
 export const poolSchema = answered(poolInputSchema.shape)
   .extend({
     secretVersion: z.number().int().describe("Gates are accepted with this one and the one before."),
+    rotating: z.boolean().optional().describe("The secret before the newest signs orders."),
     version,
     createdAtMs: instantMs,
   })

@@ -93,13 +93,29 @@ export class Fleet {
     return this.#replacePool(by, nowMs, "pool.update", before, changed);
   }
 
-  /** The next secret; the one before is accepted for as long as no other rotation follows. */
+  /**
+   * The next secret. Until `endRotation` the one before goes on signing orders, since gates learn the new one only
+   * from what this returns; what gates sign is accepted under both.
+   */
   rotateSecret(by: By, nowMs: number, id: string): Result<Done<Pool>> {
     const before = this.pools.get(id);
     if (!before) return missing(`pool '${id}'`);
-    const changed = { ...before, secretVersion: before.secretVersion + 1 };
+    if (before.rotating) {
+      const detail = "A rotation is under way: give all gates the new secret, then end it.";
+      return refused({ tag: "conflict", detail });
+    }
+    const changed = { ...before, secretVersion: before.secretVersion + 1, rotating: true };
     this.#rememberSecret(id, changed.secretVersion);
     return this.#replacePool(by, nowMs, "pool.rotate-secret", before, changed);
+  }
+
+  /** All gates have the new secret. Ending twice is ending once. */
+  endRotation(by: By, nowMs: number, id: string): Result<Done<Pool>> {
+    const before = this.pools.get(id);
+    if (!before) return missing(`pool '${id}'`);
+    if (!before.rotating) return done(before);
+    const { rotating: _, ...changed } = before;
+    return this.#replacePool(by, nowMs, "pool.end-rotation", before, changed);
   }
 
   removePool(by: By, nowMs: number, id: string, version: number | null): Result<Done<null>> {

@@ -1,0 +1,47 @@
+import type { OriginOrder } from "../contract/origin-token.ts";
+import type { JsonObject } from "./endpoint.ts";
+import type { RequestFields } from "./schema.ts";
+
+/** The fields of a client's body that an engine may see, as a new object. Null means absent and is left out. */
+export function engineFields(body: JsonObject, fields: RequestFields): JsonObject {
+  const picked: JsonObject = {};
+  for (const name of Object.keys(fields.passes)) {
+    const value = Object.hasOwn(body, name) ? body[name] : undefined;
+    if (value !== undefined && value !== null) picked[name] = value;
+  }
+  return picked;
+}
+
+/** Sets what the order decides on every endpoint: the served model, and the salt that keeps tenants' caches apart. */
+export function applyOrder(body: JsonObject, order: OriginOrder): JsonObject {
+  body.model = order.servedModel;
+  body.cache_salt = order.cacheSalt;
+  return body;
+}
+
+/** Forces the order's output limit into `field`, never above the client's own. `min_tokens` follows it down. */
+export function clampOutput(
+  body: JsonObject,
+  field: string,
+  own: number | null,
+  ordered: number | null,
+): JsonObject {
+  const limit = ordered === null ? own : Math.min(ordered, own ?? ordered);
+  if (limit === null) return body;
+  body[field] = limit;
+  if (typeof body.min_tokens === "number" && body.min_tokens > limit) body.min_tokens = limit;
+  return body;
+}
+
+/** What a body says as a number, or null. For bodies that `parse` has accepted. */
+export function numberOf(value: unknown): number | null {
+  return typeof value === "number" ? value : null;
+}
+
+/**
+ * Seconds since 1970 for an answer that is ended before the engine said anything. Pure code has no clock; the
+ * order's start deadline is within a minute of now.
+ */
+export function createdSeconds(order: OriginOrder): number {
+  return Math.floor(order.startByMs / 1_000);
+}

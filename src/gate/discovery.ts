@@ -1,0 +1,36 @@
+import { createHash } from "node:crypto";
+import { lookup } from "node:dns/promises";
+import { isIPv6 } from "node:net";
+import type { ReplicaSource } from "./config.ts";
+
+export interface ReplicaAddress {
+  readonly id: string;
+  readonly url: string;
+  readonly dcgmUrl?: string | undefined;
+}
+
+/** All addresses of a name. Rejects when the name cannot be resolved. */
+export type Resolve = (name: string) => Promise<readonly string[]>;
+
+export const systemResolve: Resolve = async (name) =>
+  (await lookup(name, { all: true })).map(({ address }) => address);
+
+/** The replicas that there are now. Rejects when that cannot be told: the caller keeps those that it knows. */
+export async function discover(source: ReplicaSource, resolve: Resolve): Promise<ReplicaAddress[]> {
+  if ("static" in source) return source.static;
+  const { name, port, dcgmPort } = source.dns;
+  const addresses = [...new Set(await resolve(name))].sort();
+  return addresses.map((address) => {
+    const host = isIPv6(address) ? `[${address}]` : address;
+    return {
+      id: replicaIdOf(host, port),
+      url: `http://${host}:${port}`,
+      ...(dcgmPort === undefined ? {} : { dcgmUrl: `http://${host}:${dcgmPort}/metrics` }),
+    };
+  });
+}
+
+/** Stable for an address, and tells no client what the address is: replica ids stand in response headers. */
+function replicaIdOf(host: string, port: number): string {
+  return `r-${createHash("sha256").update(`${host}:${port}`).digest("hex").slice(0, 10)}`;
+}

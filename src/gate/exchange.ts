@@ -1,0 +1,287 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { CLOCK_SKEW_MAX_MS, REQUEST_DEADLINE_MS } from "../bounds.ts";
+import type { OriginOrder } from "../contract/origin-token.ts";
+import type { Usage } from "../contract/report.ts";
+import { readEngineError } from "../engine/failure.ts";
+import type { ErrorShape } from "../errors.ts";
+import { BRIDGE_INTERVAL_MS } from "./bounds.ts";
+import type { Clock } from "./clock.ts";
+import { EdgeAnswer } from "./edge-answer.ts";
+import {
+  brokenOff,
+  CLIENT_GONE,
+  COMPLETE,
+  DEADLINE,
+  type Ending,
+  engineEnding,
+  FIRST_TOKEN_TIMEOUT,
+  failed,
+  GATE_LEAVES,
+  STOPPED,
+  TOKEN_GAP_TIMEOUT,
+} from "./endings.ts";
+import type { Answer } from "./relay/answer.ts";
+import { type EngineCall, isRefused, readErrorText } from "./upstream.ts";
+import { due, type Watch } from "./watch.ts";
+
+/** Whatever an order says; also keeps timers in their range. */
+const LIFE_MAX_MS = REQUEST_DEADLINE_MS + CLOCK_SKEW_MAX_MS;
+
+export interface Setup {
+  readonly order: OriginOrder;
+  readonly errorShape: ErrorShape;
+  readonly res: ServerResponse;
+  readonly call: EngineCall;
+  readonly answer: Answer;
+  readonly clock: Clock;
+  /** False where nothing is to be seen of the first token: one JSON that the engine generates. */
+  readonly firstTokenSeen: boolean;
+  /** Whether the edge can carry on a stream that is cut off. */
+  readonly resumable: boolean;
+  readonly answerMaxMs: number;
+  readonly abortDrainMs: number;
+  /** Called once, when nothing more will be counted. */
+  onEnded(summary: Summary): void;
+}
+
+export interface Summary {
+  readonly ending: Ending;
+  /** Whether the edge got anything but a true error status. */
+  readonly sent: boolean;
+  readonly firstTokenMs: number | null;
+  readonly durationMs: number;
+  /** True when the replica refused the connection. */
+  readonly connectionRefused: boolean;
+}
+
+/**
+ * One answer on its way from an engine to the edge.
+ *
+ *   relaying ──▶ (stopping) ──▶ counting ──▶ ended
+ *
+ * `stopping`: the budget is used up; the engine is aborted, and what it had already made is still passed on.
+ * `counting`: ended for the edge; what an aborted engine had already made is counted. `#end` is the only door.
+ */
+export class Exchange {
+  readonly #setup: Setup;
+  readonly #edge: EdgeAnswer;
+  readonly #watch: Watch;
+  #phase: "relaying" | "stopping" | "counting" | "ended" = "relaying";
+  #ending: Ending = COMPLETE;
+  #upstream: IncomingMessage | null = null;
+  #stopWanted = false;
+  #connectionRefused = false;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(setup: Setup) {
+    this.#setup = setup;
+    const { order, clock, res, answer, errorShape } = setup;
+    this.#edge = new EdgeAnswer(res, answer.contentType, errorShape);
+    const nowMs = clock.monotonicMs();
+    this.#watch = {
+      startedAtMs: nowMs,
+      deadlineAtMs: nowMs + Math.min(order.deadlineMs - clock.epochMs(), LIFE_MAX_MS),
+      bridgeAtMs: nowMs + setup.answerMaxMs,
+      firstTokenTimeoutMs: setup.firstTokenSeen ? order.firstTokenTimeoutMs : null,
+      tokenGapTimeoutMs: order.tokenGapTimeoutMs,
+      firstTokenAtMs: null,
+      lastTokenAtMs: nowMs,
+      paused: false,
+    };
+  }
+
+  start(): void {
+    const { res, call } = this.#setup;
+    res.on("close", () => this.#end(CLIENT_GONE));
+    call.answer.then(
+      (upstream) => this.#onAnswer(upstream),
+      (error: unknown) => this.#onUpstreamError(error),
+    );
+    this.#look();
+  }
+
+  get order(): OriginOrder {
+    return this.#setup.order;
+  }
+
+  usage(): Usage {
+    return this.#setup.answer.usage();
+  }
+
+  /** True once a token was seen or anything was sent: from then on this attempt is on the bill. */
+  get begun(): boolean {
+    return this.#edge.sent || this.#watch.firstTokenAtMs !== null;
+  }
+
+  /**
+   * The budget is used up. Ends the answer as if its length limit were reached, after one token at least. The
+   * client still gets what the engine had made by then, so that what it sees is what it pays.
+   */
+  stop(): void {
+    const { answer, call, abortDrainMs } = this.#setup;
+    if (this.#phase !== "relaying" || !answer.stoppable || answer.complete) return;
+    this.#stopWanted = true;
+    if (this.#watch.firstTokenAtMs === null) return;
+    this.#phase = "stopping";
+    clearTimeout(this.#timer);
+    call.halfClose();
+    this.#timer = setTimeout(() => this.#end(STOPPED), abortDrainMs);
+  }
+
+  /** The gate leaves and cannot wait any longer. */
+  giveUp(): void {
+    this.#end(GATE_LEAVES);
+  }
+
+  /** The replica accepts no connections any more: what still flows may flow, but silence counts sooner. */
+  replicaGone(gapMs: number): void {
+    const watch = this.#watch;
+    watch.tokenGapTimeoutMs = Math.min(watch.tokenGapTimeoutMs, gapMs);
+    if (this.#phase === "relaying") this.#look();
+  }
+
+  #onAnswer(upstream: IncomingMessage): void {
+    this.#upstream = upstream;
+    if (this.#phase === "ended") {
+      this.#setup.call.destroy();
+      return;
+    }
+    upstream.on("error", (error) => this.#onUpstreamError(error));
+    if (upstream.statusCode === 200) {
+      upstream.on("data", (chunk: Buffer) => this.#onData(chunk));
+      upstream.on("end", () => this.#engineDone(this.#setup.answer.eof()));
+      return;
+    }
+    readErrorText(upstream, (text) => {
+      const error = readEngineError(upstream.statusCode ?? 500, text);
+      this.#engineDone(engineEnding(error, this.order.servedModel));
+    });
+  }
+
+  #onData(chunk: Buffer): void {
+    const taken = this.#setup.answer.take(chunk);
+    if (this.#phase !== "relaying" && this.#phase !== "stopping") return;
+    if (taken.progressed) this.#onProgress();
+    if (taken.text !== "") this.#forward(taken.text);
+    if (taken.broken !== null) this.#end(taken.broken);
+    else if (this.#stopWanted && this.#phase === "relaying") this.stop();
+  }
+
+  #onProgress(): void {
+    const watch = this.#watch;
+    watch.lastTokenAtMs = this.#setup.clock.monotonicMs();
+    if (watch.firstTokenAtMs !== null) return;
+    watch.firstTokenAtMs = watch.lastTokenAtMs;
+    // One JSON still has to be bridged until its end; in a stream the tokens themselves are the sign of life.
+    if (this.#setup.answer.contentType === "text/event-stream") watch.bridgeAtMs = null;
+    this.#look();
+  }
+
+  #forward(text: string): void {
+    if (this.#watch.firstTokenAtMs === null) {
+      this.#edge.hold(text);
+      return;
+    }
+    if (this.#edge.write(text, () => this.#onDrain())) return;
+    this.#watch.paused = true;
+    this.#upstream?.pause();
+  }
+
+  #onDrain(): void {
+    this.#watch.paused = false;
+    this.#watch.lastTokenAtMs = this.#setup.clock.monotonicMs();
+    this.#upstream?.resume();
+    if (this.#phase === "relaying") this.#look();
+  }
+
+  #onUpstreamError(error: unknown): void {
+    this.#connectionRefused = isRefused(error);
+    const code = (error as NodeJS.ErrnoException | null)?.code ?? "unknown";
+    this.#engineDone(this.#setup.answer.complete ? COMPLETE : failed(`the connection failed: ${code}`));
+  }
+
+  /** Nothing more will come from the engine. */
+  #engineDone(ending: Ending): void {
+    if (this.#phase === "counting") this.#finish();
+    else if (this.#phase === "stopping" && ending !== COMPLETE) this.#end({ ...STOPPED, engineRuns: false });
+    else this.#end(ending);
+  }
+
+  /** Asks what is due, and sleeps until then. */
+  #look(): void {
+    clearTimeout(this.#timer);
+    const next = due(this.#watch, this.#setup.clock.monotonicMs());
+    switch (next.tag) {
+      case "wait":
+        // A timer may fire a fraction early; the next look then waits for the rest.
+        this.#timer = setTimeout(() => this.#look(), Math.max(1, Math.ceil(next.ms)));
+        return;
+      case "bridge":
+        // A tunnel drops an answer of which it saw no byte for 120 s.
+        this.#edge.bridge(this.#setup.answer.bridge);
+        this.#watch.bridgeAtMs = this.#setup.clock.monotonicMs() + BRIDGE_INTERVAL_MS;
+        this.#look();
+        return;
+      case "deadline":
+        this.#end(DEADLINE);
+        return;
+      case "first_token_timeout":
+        this.#end(FIRST_TOKEN_TIMEOUT);
+        return;
+      case "token_gap_timeout":
+        // The engine said everything and only forgot to close.
+        this.#end(this.#setup.answer.complete ? COMPLETE : TOKEN_GAP_TIMEOUT);
+        return;
+    }
+  }
+
+  #end(ending: Ending): void {
+    if (this.#phase !== "relaying" && this.#phase !== "stopping") return;
+    const aborted = this.#phase === "stopping";
+    this.#phase = "counting";
+    this.#ending = ending;
+    clearTimeout(this.#timer);
+    if (!this.#edge.gone) this.#tellEdge(ending);
+    if (!ending.engineRuns || (aborted && ending === STOPPED)) {
+      this.#finish();
+      return;
+    }
+    if (!aborted) this.#setup.call.halfClose();
+    this.#upstream?.resume();
+    this.#timer = setTimeout(() => this.#finish(), this.#setup.abortDrainMs);
+  }
+
+  #tellEdge(ending: Ending): void {
+    const fails = ending.failure !== null;
+    const isCut = fails && this.#setup.resumable && ending.retryable;
+    const text = (fails && !this.#edge.sent) || isCut ? null : this.#closing(ending);
+    if (text === null) this.#edge.break(ending);
+    else this.#edge.end(text);
+  }
+
+  /** Null where the answer cannot be ended properly, also when its last text cannot be made. */
+  #closing(ending: Ending): string | null {
+    try {
+      const midway = this.#watch.firstTokenAtMs !== null;
+      return this.#setup.answer.closing(midway ? brokenOff(ending) : ending);
+    } catch {
+      return null;
+    }
+  }
+
+  #finish(): void {
+    if (this.#phase === "ended") return;
+    this.#phase = "ended";
+    clearTimeout(this.#timer);
+    const { call, clock, onEnded } = this.#setup;
+    const { firstTokenAtMs, startedAtMs } = this.#watch;
+    if (!this.#upstream?.complete) call.destroy();
+    onEnded({
+      ending: this.#ending,
+      sent: this.#edge.sent,
+      firstTokenMs: firstTokenAtMs === null ? null : firstTokenAtMs - startedAtMs,
+      durationMs: clock.monotonicMs() - startedAtMs,
+      connectionRefused: this.#connectionRefused,
+    });
+  }
+}

@@ -1,0 +1,187 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { BODY_MAX_BYTES } from "../bounds.ts";
+import type { OriginOrder } from "../contract/origin-token.ts";
+import type { Endpoint, JsonObject, Prepared } from "../engine/endpoint.ts";
+import { type AdmissionParts, admit } from "./admission.ts";
+import { type ByteBudget, bodyBytes, readJsonBody } from "./body.ts";
+import type { Clock } from "./clock.ts";
+import { CLIENT_GONE, DEADLINE, type Ending, engineEnding, failed, overloaded, refused } from "./endings.ts";
+import { Exchange } from "./exchange.ts";
+import type { Log } from "./log.ts";
+import { finalReport, type Meter, NO_USAGE } from "./meter.ts";
+import type { Counters } from "./metrics.ts";
+import { sendFailure, sendUnauthorized } from "./refusal.ts";
+import { aggregateAnswer } from "./relay/aggregate.ts";
+import type { Answer } from "./relay/answer.ts";
+import { streamAnswer } from "./relay/stream.ts";
+import { wholeAnswer } from "./relay/whole.ts";
+import type { Replica, Replicas } from "./replicas.ts";
+import type { Reporter } from "./reporter.ts";
+import { settle } from "./settle.ts";
+import type { Tallies } from "./tallies.ts";
+import type { EngineClient } from "./upstream.ts";
+
+/** Everything that serving one request needs. */
+export interface ServeParts {
+  readonly admission: AdmissionParts;
+  readonly engine: EngineClient;
+  readonly engineApiKey: string | undefined;
+  readonly bodies: ByteBudget;
+  readonly replicas: Replicas;
+  readonly meter: Meter;
+  readonly reporter: Reporter;
+  readonly tallies: Tallies;
+  readonly counters: Counters;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly concurrencyPerReplica: number;
+  readonly resumable: boolean;
+  readonly answerMaxMs: number;
+  readonly abortDrainMs: number;
+  /** True once the gate takes no new requests. */
+  draining(): boolean;
+}
+
+/** Endpoints that generate nothing: the first byte of their answer is the last, so its timeout is the first token's. */
+const ANSWERS_AT_ONCE = new Set(["embeddings", "rerank", "score", "tokenize"]);
+
+/** One request, from the edge's call to the relay that answers it. Resolves when the relay has begun. */
+export async function serve(
+  parts: ServeParts,
+  endpoint: Endpoint,
+  req: IncomingMessage,
+  res: ServerResponse,
+): Promise<void> {
+  const admission = await admit(parts.admission, req, endpoint.path);
+  if (!admission.ok) {
+    parts.counters.turnAway(admission.reason);
+    if (admission.status !== 503) sendUnauthorized(res, admission.status);
+    else sendFailure(res, overloaded("").failure!, endpoint.errorShape, overloaded(""));
+    return;
+  }
+  const { order } = admission;
+  const turnAway = (ending: Ending, reason: string) => {
+    parts.counters.turnAway(reason);
+    parts.log.info("turned_away", { requestId: order.requestId, attempt: order.attempt, reason });
+    if (ending.failure !== null) sendFailure(res, ending.failure, endpoint.errorShape, ending);
+    // The edge voids a reservation that may be used again; of all others it wants a last word.
+    if (!ending.retryable) parts.reporter.final(finalReport(order, NO_USAGE, ending.outcome, false));
+  };
+
+  const replica = parts.replicas.get(order.replica);
+  const full = whyNot(parts, order, replica);
+  if (full !== null || replica === undefined) return turnAway(...(full ?? NO_REPLICA));
+
+  const heldBytes = bodyBytes(req, BODY_MAX_BYTES);
+  if (!parts.bodies.take(heldBytes)) return turnAway(overloaded(order.servedModel), "bodies_full");
+  replica.inFlight += 1;
+  const release = () => {
+    replica.inFlight -= 1;
+    parts.bodies.give(heldBytes);
+  };
+  const body = await readJsonBody(req, BODY_MAX_BYTES, order.startByMs - parts.clock.epochMs());
+  const prepared = body.ok ? prepare(endpoint, body.json, order) : null;
+  const left = (!body.ok && body.failure === null) || res.destroyed;
+  const late = parts.clock.epochMs() > order.startByMs;
+  if (body.ok && prepared !== null && !left && !late) {
+    relay(parts, { endpoint, body: body.json, prepared, order, replica, res, release });
+    return;
+  }
+  release();
+  if (left) turnAway(CLIENT_GONE, "left_early");
+  else if (late) turnAway(DEADLINE, "late");
+  else if (!body.ok && body.failure !== null) turnAway(refused(body.failure), body.failure.tag);
+  else turnAway({ ...failed("cannot be prepared"), retryable: false }, "unprepared");
+}
+
+const NO_REPLICA = [failed("no such replica"), "unknown_replica"] as const;
+
+/** Why a replica cannot take this request now, or null when it can. */
+function whyNot(
+  parts: ServeParts,
+  { servedModel }: OriginOrder,
+  replica: Replica | undefined,
+): readonly [Ending, string] | null {
+  if (parts.draining()) return [overloaded(servedModel), "draining"];
+  if (replica === undefined) return NO_REPLICA;
+  // A health check that takes long is no reason: under load it does, and the pool decides what to make of it.
+  if (replica.state === "down" && replica.health !== "timeout") {
+    return [failed("the replica is down"), "replica_down"];
+  }
+  if (replica.state === "draining") return [overloaded(servedModel), "replica_draining"];
+  if (replica.inFlight < parts.concurrencyPerReplica) return null;
+  parts.tallies.count(replica.id, servedModel, "overloaded", 0);
+  return [overloaded(servedModel), "replica_full"];
+}
+
+/** Null where the body is none that the edge can have accepted: `prepare` trusts the edge's check. */
+function prepare(endpoint: Endpoint, body: JsonObject, order: OriginOrder): Prepared | null {
+  try {
+    return endpoint.prepare(body, order);
+  } catch {
+    return null;
+  }
+}
+
+interface Relay {
+  readonly endpoint: Endpoint;
+  /** The client's own. */
+  readonly body: JsonObject;
+  readonly prepared: Prepared;
+  readonly order: OriginOrder;
+  readonly replica: Replica;
+  readonly res: ServerResponse;
+  /** Gives back what the request holds of its replica and of memory. */
+  release(): void;
+}
+
+function relay(parts: ServeParts, request: Relay): void {
+  const { endpoint, body, prepared, order, replica, res, release } = request;
+  const { clock, meter, engine } = parts;
+  const answer = answerFor(endpoint, prepared, body, order);
+  const firstTokenSeen = prepared.mode !== "whole" || ANSWERS_AT_ONCE.has(endpoint.id);
+  const exchange = new Exchange({
+    order,
+    errorShape: endpoint.errorShape,
+    res,
+    call: engine.call({
+      baseUrl: replica.url,
+      path: endpoint.enginePath,
+      requestId: order.requestId,
+      body: JSON.stringify(prepared.body),
+    }),
+    answer,
+    clock,
+    firstTokenSeen,
+    resumable: parts.resumable && prepared.mode === "stream",
+    answerMaxMs: parts.answerMaxMs,
+    abortDrainMs: parts.abortDrainMs,
+    onEnded(summary) {
+      release();
+      const waitedMs = summary.firstTokenMs ?? (firstTokenSeen ? summary.durationMs : 0);
+      parts.tallies.count(replica.id, order.servedModel, summary.ending.verdict, waitedMs);
+      if (summary.connectionRefused) parts.replicas.refused(replica.id);
+      if (summary.ending.verdict === "draining") parts.replicas.drains(replica.id);
+      void settle(parts, { endpoint, prepared, order, replica, answer, summary, exchange });
+    },
+  });
+  meter.begin(exchange, clock.monotonicMs());
+  parts.reporter.wake();
+  exchange.start();
+}
+
+function answerFor(endpoint: Endpoint, prepared: Prepared, body: JsonObject, order: OriginOrder): Answer {
+  const engineError = (status: number, message: string) =>
+    engineEnding({ status, message, param: null }, order.servedModel);
+  switch (prepared.mode) {
+    case "stream":
+      return streamAnswer(endpoint.reader(body, order), engineError);
+    case "aggregate":
+      return aggregateAnswer(endpoint.aggregator(body, order), engineError);
+    case "whole":
+      return wholeAnswer((json) => endpoint.wholeUsage(json), {
+        served: order.servedModel,
+        asked: String(body.model),
+      });
+  }
+}
