@@ -42,14 +42,16 @@ export async function probe(target: ProbeTarget, apiKey: string | undefined): Pr
   };
 }
 
-async function healthOf(url: string, signal: AbortSignal): Promise<Probe["health"]> {
+/** A connection that was kept since the last look may be closed by now: only a fresh one tells. */
+async function healthOf(url: string, signal: AbortSignal, isFresh = false): Promise<Probe["health"]> {
   try {
     const response = await fetch(url, { signal, redirect: "error" });
     await response.body?.cancel();
     return response.status === 200 ? "ok" : "bad";
   } catch (error) {
     if (signal.aborted) return "timeout";
-    return isRefused((error as Error).cause) ? "refused" : "bad";
+    if (isRefused((error as Error).cause)) return "refused";
+    return isFresh ? "bad" : await healthOf(url, signal, true);
   }
 }
 

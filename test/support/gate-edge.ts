@@ -17,12 +17,20 @@ export interface FakeEdge {
   readonly reports: GateReport[];
   /** Final reports by ticket, in order of arrival. */
   finals(ticket?: string): UsageReport[];
-  /** The next replies; when used up, an empty reply. A number is an HTTP status without one. */
-  readonly replies: (GateReply | number)[];
+  /** How a report is answered; an empty reply unless set. A number is an HTTP status without one. */
+  reply: (report: GateReport) => GateReply | number | Promise<GateReply>;
   /** Resolves as soon as `found` is true of what has arrived. */
   until(found: (edge: FakeEdge) => boolean): Promise<void>;
   close(): Promise<void>;
 }
+
+export const EMPTY_REPLY: GateReply = { stop: [], again: [] };
+
+/** Stops every request that is reported while it runs. */
+export const STOP_ALL = (report: GateReport): GateReply => ({
+  stop: report.usage.filter(({ final }) => !final).map(({ ticket }) => ticket.replace("ticket", "req")),
+  again: [],
+});
 
 export async function startFakeEdge(secret: string): Promise<FakeEdge> {
   const key = await macKey(secret);
@@ -35,8 +43,8 @@ export async function startFakeEdge(secret: string): Promise<FakeEdge> {
     const genuine = signer !== null && (await verifyReport(body, signer.signature, key));
     if (req.url !== "/gate/v1/report" || !genuine) return void res.writeHead(403).end();
     const report = gateReportSchema.parse(JSON.parse(new TextDecoder().decode(body)));
-    const reply = edge.replies.shift() ?? { stop: [], again: [] };
     edge.reports.push(report);
+    const reply = await edge.reply(report);
     if (typeof reply === "number") res.writeHead(reply).end();
     else res.end(JSON.stringify(reply));
     const isDone = waiting.filter(({ found }) => found(edge));
@@ -47,7 +55,7 @@ export async function startFakeEdge(secret: string): Promise<FakeEdge> {
   const edge: FakeEdge = {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     reports: [],
-    replies: [],
+    reply: () => EMPTY_REPLY,
     finals: (ticket) =>
       edge.reports
         .flatMap(({ usage }) => usage)

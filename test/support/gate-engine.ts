@@ -1,4 +1,3 @@
-import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 
@@ -34,6 +33,8 @@ export type Script = (res: ServerResponse, request: SeenRequest) => void | Promi
 export async function startFakeEngine(): Promise<FakeEngine> {
   const server = createServer((req, res) => void answer(req, res));
   server.keepAliveTimeout = 5_000;
+  // So that a script can go on writing when the gate has ended its side, as an engine does for a moment.
+  Object.assign(server, { httpAllowHalfOpen: true });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const engine = {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
@@ -66,8 +67,10 @@ export async function startFakeEngine(): Promise<FakeEngine> {
         else res.end(JSON.stringify({ count: engine.tokenCount }));
         return;
       }
-      const left = once(req.socket, "end").then(() => {});
-      left.catch(() => {});
+      const left = new Promise<void>((resolve) => {
+        req.socket.once("end", resolve);
+        req.socket.once("close", () => resolve());
+      });
       const seen = { path: req.url ?? "", headers: req.headers, body, socket: req.socket, left };
       engine.seen.push(seen);
       await engine.script(res, seen);
@@ -143,6 +146,11 @@ export function streamHead(res: ServerResponse): void {
   res.writeHead(200, { "content-type": "text/event-stream; charset=utf-8" });
   res.flushHeaders();
 }
+
+/** Everything written arrives, the end of the answer does not. */
+export const breakOff: Script = (res) => {
+  res.socket?.destroySoon();
+};
 
 export function chatStream(tokens: number): Script {
   return (res) => {
