@@ -1,5 +1,6 @@
 import { cloudflareTest } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
+import { WORKERD_OPTIONS } from "./test/workerd/config.ts";
 
 // One project per kind of test, slowest last: pure code in Node, objects in workerd, the built Worker end to
 // end, and a real vLLM where MERIDIAN_VLLM_URL names one.
@@ -9,7 +10,7 @@ export default defineConfig({
       { test: { name: "tidy", include: ["test/tidy/**/*.test.ts"], environment: "node" } },
       { test: { name: "unit", include: ["test/unit/**/*.test.ts"], environment: "node" } },
       {
-        plugins: [cloudflareTest({ wrangler: { configPath: "./wrangler.toml" } })],
+        plugins: [cloudflareTest(WORKERD_OPTIONS)],
         test: { name: "workerd", include: ["test/workerd/**/*.test.ts"] },
       },
       {

@@ -15,6 +15,7 @@ import type { Env } from "../env.ts";
 import { FailureError } from "../errors.ts";
 import type { BudgetReport } from "../limits/messages.ts";
 import { parseJson, readBounded } from "../relay/read.ts";
+import { poolConfig } from "../relay/seat.ts";
 import { directoryView } from "../relay/view.ts";
 import { type Secrets, secretsOf } from "../secrets.ts";
 import { count } from "../telemetry/metrics.ts";
@@ -107,12 +108,13 @@ async function settleUsage(report: GateReport, pool: Pool, env: Env, secrets: Se
 
 /** Each model's pool object hears of the replicas that serve it. A lost heartbeat is made good by the next. */
 function heartbeats(report: GateReport, pool: Pool, catalogue: Catalogue, env: Env): Promise<void>[] {
-  return pool.models.map(({ model }) => {
+  return pool.models.map(({ model, concurrencyPerReplica }) => {
     const served = catalogue.models.find(({ id }) => id === model)?.servedName ?? model;
     const beat = {
       gate: report.gate,
       sequence: report.sequence,
       draining: report.draining,
+      config: poolConfig(pool, concurrencyPerReplica),
       replicas: report.replicas.filter((replica) => replica.models.includes(served)),
       tallies: report.tallies.filter((tally) => tally.model === served),
     };

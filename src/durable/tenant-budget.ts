@@ -2,7 +2,7 @@ import { DurableObject } from "cloudflare:workers";
 import { DENIAL_CACHE_MS } from "../bounds.ts";
 import type { TenantRecord } from "../catalogue.ts";
 import type { Env } from "../env.ts";
-import { isFresh, settleTime } from "../limits/account.ts";
+import { isFresh, newAccount, settleTime } from "../limits/account.ts";
 import { cancel, checkKey, expire, finish, limitsOf, report, reserve } from "../limits/home.ts";
 import type { BudgetReport, KeyCheck, ReserveAnswer, ReserveAsk, TenantUsage } from "../limits/messages.ts";
 import { limitState } from "../limits/standing.ts";
@@ -97,9 +97,10 @@ export class TenantBudget extends DurableObject<Env> {
       totals.outputTokens += row.outputTokens;
       totals.requests += row.requests;
     }
-    const limits = this.#book.scopes().map((scope) => {
+    const limits = [...new Set(["tenant", ...this.#book.scopes()])].map((scope) => {
       const scopeLimits = limitsOf(this.#book.record, scope);
-      return limitState(settleTime(this.#book.account(scope)!, scopeLimits, nowMs), scopeLimits);
+      const account = this.#book.account(scope) ?? newAccount(scope, scopeLimits, nowMs);
+      return limitState(settleTime(account, scopeLimits, nowMs), scopeLimits);
     });
     return { totals, byKey, open: this.#book.open(), limits };
   }

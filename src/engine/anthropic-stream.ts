@@ -95,7 +95,7 @@ export class MessagesReader implements StreamReader {
   }
 
   /** Tells of each frame between the first and the last. */
-  protected keep(_type: unknown, _frame: JsonObject): void {}
+  protected keep(_frame: JsonObject): void {}
 
   /** The message as it starts. */
   protected head(): JsonObject {
@@ -141,7 +141,7 @@ export class MessagesReader implements StreamReader {
       default:
         return { forward: this.pass(event.raw), progressed: false };
     }
-    this.keep(frame.type, frame);
+    this.keep(frame);
     return { forward: this.pass(event.raw), progressed: true };
   }
 
@@ -218,7 +218,7 @@ export class MessagesAggregator extends MessagesReader implements Aggregator {
     return "";
   }
 
-  protected override keep(_type: unknown, frame: JsonObject): void {
+  protected override keep(frame: JsonObject): void {
     const delta = isJsonObject(frame.delta) ? frame.delta : {};
     if (typeof delta.text === "string") this.#text.push(delta.text);
     else if (typeof delta.thinking === "string") this.#thinking.push(delta.thinking);

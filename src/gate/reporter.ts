@@ -79,9 +79,9 @@ export class Reporter {
     else this.#timer = setTimeout(() => this.wake(), Math.max(1, Math.ceil(waitMs)));
   }
 
-  /** Resolves when every final report was taken. The caller bounds the wait. */
+  /** Resolves when the edge knows all that it should. The caller bounds the wait. */
   async delivered(): Promise<void> {
-    while (!this.#closed && (!this.#parts.outbox.empty || this.#inFlight)) {
+    while (!this.#closed && (this.#hurried || this.#inFlight || !this.#parts.outbox.empty)) {
       this.wake();
       await new Promise<void>((resolve) => this.#settled.push(resolve));
     }

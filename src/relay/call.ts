@@ -4,7 +4,7 @@ import {
   GATE_ANSWER_MAX_MS,
   TOKEN_GAP_TIMEOUT_MS,
 } from "../bounds.ts";
-import type { Model } from "../catalogue.ts";
+import { type Model, signingVersion } from "../catalogue.ts";
 import { mac, toBase64Url } from "../contract/encoding.ts";
 import { ORIGIN_TOKEN_HEADER, type OriginOrder, signOrder } from "../contract/origin-token.ts";
 import { signTicket } from "../contract/usage-ticket.ts";
@@ -109,7 +109,7 @@ async function originToken(
   );
   const order: OriginOrder = {
     pool: pool.id,
-    secretVersion: pool.secretVersion,
+    secretVersion: signingVersion(pool),
     requestId: trace.requestId,
     attempt,
     path: exchange.endpoint.path,
@@ -124,7 +124,7 @@ async function originToken(
     estimatedPromptTokens: reservation.estimatedPromptTokens,
     ticket,
   };
-  return signOrder(order, await secrets.poolKey(pool.id, pool.secretVersion));
+  return signOrder(order, await secrets.poolKey(pool.id, signingVersion(pool)));
 }
 
 /**

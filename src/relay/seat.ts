@@ -1,8 +1,9 @@
 import { OBJECT_CALL_TIMEOUT_MS, PERMIT_EXTEND_MS, POOL_WAIT_MAX_MS } from "../bounds.ts";
+import type { Pool } from "../catalogue.ts";
 import { withDeadline } from "../deadline.ts";
 import { type AcquiredStub, type PermitStub, regionPool, type WaitStub } from "../durable/stub.ts";
 import { FailureError } from "../errors.ts";
-import type { AcquireAsk, Grant, PermitOutcome, Refused } from "../routing/messages.ts";
+import type { AcquireAsk, Grant, PermitOutcome, PoolConfig, Refused } from "../routing/messages.ts";
 import type { Candidate } from "../routing/rank.ts";
 import type { Exchange } from "./exchange.ts";
 
@@ -57,6 +58,12 @@ export async function takeSeat(
   throw new FailureError({ tag: "no_capacity", model, retryAfterMs });
 }
 
+/** What a pool's object is told of its own settings, by whoever calls it. */
+export function poolConfig(pool: Pool, concurrencyPerReplica: number): PoolConfig {
+  const tokensPerSecond = pool.tokensPerSecond ?? null;
+  return { catalogueVersion: pool.version, concurrencyPerReplica, tokensPerSecond };
+}
+
 async function ask(
   exchange: Exchange,
   candidate: Candidate,
@@ -67,11 +74,7 @@ async function ask(
   const { pool } = candidate;
   const message: AcquireAsk = {
     id: `${exchange.trace.requestId}/${attempt}`,
-    config: {
-      catalogueVersion: pool.version,
-      concurrencyPerReplica: candidate.concurrencyPerReplica,
-      tokensPerSecond: pool.tokensPerSecond ?? null,
-    },
+    config: poolConfig(pool, candidate.concurrencyPerReplica),
     exclude: tried.get(pool.id) ?? [],
     waitMs,
   };

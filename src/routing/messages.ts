@@ -70,6 +70,8 @@ export interface Heartbeat {
   readonly gate: string;
   readonly sequence: number;
   readonly draining: boolean;
+  /** As the edge knows it: a pool that nobody has asked yet still tells its true capacity. */
+  readonly config: PoolConfig;
   readonly replicas: readonly ReplicaReport[];
   readonly tallies: readonly Tally[];
 }

@@ -59,7 +59,7 @@ export class Pool {
 
   /** A permit now, a place in the queue, or a refusal. */
   acquire(ask: AcquireAsk, nowMs: number): Grant | Refused | { readonly kind: "waiting" } {
-    if (ask.config.catalogueVersion > this.#config.catalogueVersion) this.#config = ask.config;
+    this.#configure(ask.config);
     const held = this.#permits.get(ask.id);
     if (held) return { kind: "granted", replica: held.replica };
     const { tokensPerSecond } = this.#config;
@@ -104,6 +104,7 @@ export class Pool {
 
   /** What a gate says of the replicas. Returns whether membership or usability changed, and who is next. */
   heartbeat(beat: Heartbeat, nowMs: number): { changed: boolean; resolved: Resolved[] } {
+    this.#configure(beat.config);
     const before = this.#fingerprint(nowMs);
     for (const report of beat.replicas) {
       const known = this.#replicas.get(report.id);
@@ -176,6 +177,10 @@ export class Pool {
       inUse: this.#permits.size,
       waiting: this.#waiting.size,
     };
+  }
+
+  #configure(config: PoolConfig): void {
+    if (config.catalogueVersion > this.#config.catalogueVersion) this.#config = config;
   }
 
   #usable(exclude: readonly string[], nowMs: number): Replica[] {

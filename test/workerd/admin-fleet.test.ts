@@ -54,7 +54,14 @@ function heartbeat(model: string): Heartbeat {
     gpuMemoryUsage: null,
     bootId: "b1",
   };
-  return { gate: "gate-1", sequence: 1, draining: false, replicas: [replica], tallies: [] };
+  return {
+    gate: "gate-1",
+    sequence: 1,
+    draining: false,
+    config: { catalogueVersion: 1, concurrencyPerReplica: 4, tokensPerSecond: null },
+    replicas: [replica],
+    tallies: [],
+  };
 }
 
 describe("models", () => {

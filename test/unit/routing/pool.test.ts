@@ -6,6 +6,7 @@ import type { AcquireAsk, Heartbeat } from "../../../src/routing/messages.ts";
 import { Pool } from "../../../src/routing/pool.ts";
 
 const CAP = 2;
+const CONFIG = { catalogueVersion: 1, concurrencyPerReplica: CAP, tokensPerSecond: null };
 
 function replica(id: string, more: Partial<ReplicaReport> = {}): ReplicaReport {
   return {
@@ -28,14 +29,14 @@ function beat(replicas: ReplicaReport[], tallies: Partial<Tally>[] = []): Heartb
     gate: "g",
     sequence: 1,
     draining: false,
+    config: CONFIG,
     replicas,
     tallies: tallies.map((tally) => ({ ...none, ...tally })),
   };
 }
 
 function ask(id: string, more: Partial<AcquireAsk> = {}): AcquireAsk {
-  const config = { catalogueVersion: 1, concurrencyPerReplica: CAP, tokensPerSecond: null };
-  return { id, config, exclude: [], waitMs: 0, ...more };
+  return { id, config: CONFIG, exclude: [], waitMs: 0, ...more };
 }
 
 /** A pool past its recovery, with these replicas heard of just now. */
