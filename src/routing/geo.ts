@@ -14,15 +14,17 @@ export interface ClientGeo {
 }
 
 /** Rough centres of population, for clients of whom only the continent is known. */
-const CONTINENTS: Record<string, Position> = {
-  NA: { latitude: 39, longitude: -92 },
-  SA: { latitude: -16, longitude: -55 },
-  EU: { latitude: 50, longitude: 10 },
-  AF: { latitude: 4, longitude: 20 },
-  AS: { latitude: 26, longitude: 95 },
-  OC: { latitude: -31, longitude: 145 },
-  AN: { latitude: -78, longitude: 0 },
-};
+const CONTINENTS = new Map<string, Position>(
+  Object.entries({
+    NA: { latitude: 39, longitude: -92 },
+    SA: { latitude: -16, longitude: -55 },
+    EU: { latitude: 50, longitude: 10 },
+    AF: { latitude: 4, longitude: 20 },
+    AS: { latitude: 26, longitude: 95 },
+    OC: { latitude: -31, longitude: 145 },
+    AN: { latitude: -78, longitude: 0 },
+  }),
+);
 
 /** Where each hint's objects are expected to run; what is measured counts more (some hints do not spawn there). */
 const HINT_POSITIONS: Record<LocationHint, Position> = {
@@ -40,14 +42,14 @@ const HINT_POSITIONS: Record<LocationHint, Position> = {
 };
 
 /** Of somebody of whom nothing is known. */
-export const DEFAULT_POSITION: Position = CONTINENTS.NA!;
+export const DEFAULT_POSITION: Position = CONTINENTS.get("NA")!;
 
 /** A total function: coordinates, else continent, else the default. */
 export function positionOf(geo: ClientGeo): Position {
   const latitude = Number.parseFloat(geo.latitude ?? "");
   const longitude = Number.parseFloat(geo.longitude ?? "");
   if (Math.abs(latitude) <= 90 && Math.abs(longitude) <= 180) return { latitude, longitude };
-  return CONTINENTS[geo.continent ?? ""] ?? DEFAULT_POSITION;
+  return CONTINENTS.get(geo.continent ?? "") ?? DEFAULT_POSITION;
 }
 
 /** `<continent>/<latitude>/<longitude>` as in the development header; null when it is not of that form. */
