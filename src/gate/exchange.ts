@@ -50,6 +50,8 @@ export interface Summary {
   readonly sent: boolean;
   readonly firstTokenMs: number | null;
   readonly durationMs: number;
+  /** False when the engine never heard of the request. */
+  readonly engineReached: boolean;
   /** True when the replica refused the connection. */
   readonly connectionRefused: boolean;
 }
@@ -281,6 +283,7 @@ export class Exchange {
       sent: this.#edge.sent,
       firstTokenMs: firstTokenAtMs === null ? null : firstTokenAtMs - startedAtMs,
       durationMs: clock.monotonicMs() - startedAtMs,
+      engineReached: call.reached,
       connectionRefused: this.#connectionRefused,
     });
   }

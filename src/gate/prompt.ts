@@ -1,6 +1,7 @@
 import type { OriginOrder } from "../contract/origin-token.ts";
 import type { EndpointId, JsonObject } from "../engine/endpoint.ts";
 import { TOKENIZE_IN_FLIGHT_MAX, TOKENIZE_TIMEOUT_MS } from "./bounds.ts";
+import { tokenizeQuestions } from "./prompt-questions.ts";
 
 export interface PromptCount {
   readonly tokens: number;
@@ -21,7 +22,7 @@ export async function countPrompt(
   engine: { readonly url: string; readonly apiKey: string | undefined },
 ): Promise<PromptCount> {
   const estimate = { tokens: order.estimatedPromptTokens, estimated: true };
-  const questions = tokenizeBodies(endpoint, body);
+  const questions = tokenizeQuestions(endpoint, body);
   if (questions === null || inFlight >= TOKENIZE_IN_FLIGHT_MAX) return estimate;
   inFlight += 1;
   try {
@@ -34,38 +35,6 @@ export async function countPrompt(
   } finally {
     inFlight -= 1;
   }
-}
-
-/** Prompts of one request to /v1/completions that are worth a question each. */
-const PROMPTS_MAX = 8;
-
-/**
- * Bodies for vLLM's /tokenize that give the engine's own prompt; null where it would build the prompt otherwise.
- * @param body as it was sent to the engine
- */
-export function tokenizeBodies(endpoint: EndpointId, body: JsonObject): JsonObject[] | null {
-  const { model } = body;
-  if (endpoint === "chat") {
-    // What the chat template reads besides the messages.
-    const { messages, tools, chat_template_kwargs, add_generation_prompt, continue_final_message } = body;
-    const template = { tools, chat_template_kwargs, add_generation_prompt, continue_final_message };
-    const given = Object.entries(template).filter(([, value]) => value !== undefined);
-    if (!isPlainText(messages)) return null;
-    return [{ model, messages, ...Object.fromEntries(given) }];
-  }
-  if (endpoint !== "completions") return null;
-  const { prompt } = body;
-  if (typeof prompt === "string") return [{ model, prompt }];
-  if (!Array.isArray(prompt) || prompt.length > PROMPTS_MAX) return null;
-  return prompt.every((item) => typeof item === "string")
-    ? prompt.map((item) => ({ model, prompt: item }))
-    : null;
-}
-
-/** /tokenize counts an image as its placeholder, far below what the engine makes of it. */
-function isPlainText(messages: unknown): boolean {
-  const partsOf = (message: JsonObject) => (Array.isArray(message.content) ? message.content : []);
-  return Array.isArray(messages) && messages.flatMap(partsOf).every((part) => part?.type === "text");
 }
 
 async function ask(

@@ -67,7 +67,9 @@ async function billOf(
   { endpoint, prepared, order, replica, answer, summary }: Ended,
 ): Promise<{ usage: Usage; estimated: boolean }> {
   const usage = answer.usage();
-  if (answer.promptKnown || summary.ending.failure !== null) return { usage, estimated: false };
+  const nothingMade = usage.outputTokens === 0;
+  const freeOfCharge = (summary.ending.failure !== null && nothingMade) || !summary.engineReached;
+  if (answer.promptKnown || freeOfCharge) return { usage, estimated: false };
   const engine = { url: replica.url, apiKey: parts.engineApiKey };
   const { tokens, estimated } = await countPrompt(endpoint.id, prepared.body, order, engine);
   return { usage: { ...usage, promptTokens: tokens }, estimated };

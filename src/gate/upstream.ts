@@ -11,6 +11,8 @@ export interface EngineCall {
    * already made and closes, so nothing that it made escapes the count.
    */
   halfClose(): void;
+  /** False when it was left before there was a connection: then the engine never heard of it. */
+  readonly reached: boolean;
   /** Closes the connection at once. */
   destroy(): void;
 }
@@ -45,6 +47,7 @@ function callEngine(to: EngineRequest, apiKey: string | undefined, pooled: Agent
   let current: ClientRequest;
   let left = false;
   let answered = false;
+  let reached = true;
   const answer = new Promise<IncomingMessage>((resolve, reject) => {
     const send = (agent: Agent, onError: (error: NodeJS.ErrnoException) => void) => {
       current = request(`${to.baseUrl}${to.path}`, {
@@ -74,8 +77,12 @@ function callEngine(to: EngineRequest, apiKey: string | undefined, pooled: Agent
     answer,
     halfClose() {
       left = true;
-      if (current.socket && !current.socket.connecting) current.socket.end();
+      reached = current.socket !== null && current.socket !== undefined && !current.socket.connecting;
+      if (reached) current.socket?.end();
       else current.destroy();
+    },
+    get reached() {
+      return reached;
     },
     destroy() {
       left = true;

@@ -3,6 +3,7 @@ import type { JSONValue } from "hono/utils/types";
 import type { AuditEntry } from "../../durable/registry/messages.ts";
 import { type AdminEnv, pageAsk, registryOf, within } from "./context.ts";
 import { openApiDocument } from "./document.ts";
+import { explain } from "./explain.ts";
 import { liveStates } from "./pools.ts";
 import { operations } from "./routes.ts";
 
@@ -20,6 +21,8 @@ export function addOperations(app: OpenAPIHono<AdminEnv>): void {
     );
     return c.json({ data: perPool.flat(), nextCursor: page.nextCursor }, 200);
   });
+
+  app.openapi(operations.explain, async (c) => c.json(await explain(c, c.req.valid("query")), 200));
 
   app.openapi(operations.audit, async (c) => {
     const page = await within(registryOf(c).listAudit(pageAsk(c.req.valid("query"))));

@@ -214,6 +214,13 @@ export const operations = {
     request: { query: schemas.pageQuery(BREAKER_PAGE_MAX) },
     responses: { 200: answer(schemas.pageOf(schemas.breakerSchema), "The pools of a page."), ...error },
   }),
+  explain: createRoute({
+    method: "get",
+    path: "/explain",
+    summary: "Say where a request would run and why: every pool, best first",
+    request: { query: schemas.explainQuery },
+    responses: { 200: answer(schemas.explanationSchema, "The ranking."), ...error },
+  }),
   audit: createRoute({
     method: "get",
     path: "/audit",

@@ -152,6 +152,39 @@ export const auditEntrySchema = z
   })
   .openapi("AuditEntry");
 
+export const explainQuery = z.strictObject({
+  model: z.string().min(1).max(256),
+  location: z
+    .string()
+    .max(64)
+    .optional()
+    .describe(
+      "The client's, as in 'EU/48.8/2.35': continent, latitude, longitude. Absent: the caller's own.",
+    ),
+  tenant: z.string().min(1).max(256).optional().describe("Applies this tenant's residency rules."),
+});
+
+export const explanationSchema = z
+  .object({
+    model: z.string(),
+    client: z.object({ latitude: z.number(), longitude: z.number() }),
+    directory: z.string().describe("The directory that was read, by its location hint."),
+    snapshotAgeMs: count,
+    candidates: z.array(
+      z.object({
+        pool: z.string(),
+        region: z.string(),
+        distanceKm: count,
+        rttMs: count.describe("Expected round trip."),
+        waitMs: count.describe("Expected wait for a permit."),
+        predictedMs: z.number().describe("What the order goes by."),
+        headroom: z.number().nullable().describe("Free permits as a share of all; null: not heard of."),
+        excluded: z.enum(["drained", "residency", "no_replica"]).nullable(),
+      }),
+    ),
+  })
+  .openapi("Explanation");
+
 export const documentSchema = z.record(z.string(), z.unknown()).openapi("OpenApiDocument");
 
 /** One page of a list. */
