@@ -6,6 +6,9 @@
 // --- Requests ---------------------------------------------------------------------------------------------
 /** Largest body taken from a client. The isolate has 128 MB and holds bodies while it waits and retries. */
 export const BODY_MAX_BYTES = 8 * 1024 * 1024;
+/** Of a refused body this much more is read and thrown away, so that its sender gets to read the answer. */
+export const DISCARD_MAX_BYTES = 2 * BODY_MAX_BYTES;
+export const DISCARD_MAX_MS = 10_000;
 /** Bodies that one isolate holds at once, all requests together; above it new ones are told to come back. */
 export const BODIES_IN_FLIGHT_MAX_BYTES = 48 * 1024 * 1024;
 /** Deepest nesting of a JSON body. Engines parse recursively; a deep body would crash them, not us. */
@@ -57,6 +60,11 @@ export const OUTBOX_RETRY_MAX_MS = 60_000;
 /** Keys that were refused, remembered in the isolate. Short: a new key must work within 10 s. */
 export const DENIAL_CACHE_MS = 2_000;
 export const DENIAL_CACHE_MAX = 4_096;
+/** Verified keys, remembered by their text. */
+export const CALLER_CACHE_MAX = 4_096;
+/** What an isolate knows of a tenant from its last reservation. */
+export const PROFILE_FRESH_MS = 5_000;
+export const PROFILE_CACHE_MAX = 10_000;
 
 // --- Budgets ----------------------------------------------------------------------------------------------
 /** Output tokens that admission reserves at first; the gate's reports extend it (DESIGN §5). */

@@ -5,7 +5,6 @@ import {
   TOKEN_GAP_TIMEOUT_MS,
 } from "../bounds.ts";
 import { type Model, signingVersion } from "../catalogue.ts";
-import { mac, toBase64Url } from "../contract/encoding.ts";
 import { ORIGIN_TOKEN_HEADER, type OriginOrder, signOrder } from "../contract/origin-token.ts";
 import { signTicket } from "../contract/usage-ticket.ts";
 import type { Failure } from "../errors.ts";
@@ -18,7 +17,13 @@ import type { Seat } from "./seat.ts";
 export type CallResult =
   | { readonly kind: "answer"; readonly response: Response; readonly abort: AbortController }
   /** Another replica may do better: nothing was generated, nothing is charged. */
-  | { readonly kind: "retry"; readonly failure: Failure; readonly outcome: PermitOutcome }
+  | {
+      readonly kind: "retry";
+      readonly failure: Failure;
+      readonly outcome: PermitOutcome;
+      /** No gate of the pool could be reached: its other replicas cannot either. */
+      readonly poolOut: boolean;
+    }
   /** The engine's own refusal, already in the client's shape: it is the answer. */
   | { readonly kind: "refused"; readonly response: Response; readonly abort: AbortController };
 
@@ -49,7 +54,7 @@ export async function callGate(
           signal: abort.signal,
           redirect: "manual",
         });
-        return await resultOf(response, abort);
+        return await resultOf(response, abort, model);
       } catch (error) {
         unreachable = String(error);
         if (abort.signal.aborted) break;
@@ -59,6 +64,7 @@ export async function callGate(
       kind: "retry",
       failure: { tag: "origin_failed", internalDetail: unreachable },
       outcome: "failed",
+      poolOut: !abort.signal.aborted,
     };
   } finally {
     clearTimeout(timer);
@@ -67,13 +73,24 @@ export async function callGate(
   }
 }
 
-async function resultOf(response: Response, abort: AbortController): Promise<CallResult> {
+async function resultOf(response: Response, abort: AbortController, model: Model): Promise<CallResult> {
   if (response.ok) return { kind: "answer", response, abort };
-  if (response.headers.get("x-meridian-retryable") !== "yes") return { kind: "refused", response, abort };
-  const outcome = response.headers.get("x-meridian-outcome") === "overloaded" ? "overloaded" : "failed";
+  const { headers, status } = response;
+  if (headers.get("x-meridian-retryable") !== "yes") return { kind: "refused", response, abort };
   await response.body?.cancel();
-  const internalDetail = `gate answered ${response.status} (${response.headers.get("x-meridian-outcome") ?? "?"})`;
-  return { kind: "retry", failure: { tag: "origin_failed", internalDetail }, outcome };
+  const outcome = headers.get("x-meridian-outcome");
+  if (outcome === "overloaded") {
+    const retryAfterMs = Number(headers.get("retry-after-ms")) || 1_000;
+    const failure: Failure = { tag: "no_capacity", model: model.id, retryAfterMs };
+    return { kind: "retry", failure, outcome, poolOut: false };
+  }
+  const internalDetail = `gate answered ${status} (${outcome ?? "?"})`;
+  return {
+    kind: "retry",
+    failure: { tag: "origin_failed", internalDetail },
+    outcome: "failed",
+    poolOut: false,
+  };
 }
 
 /**
@@ -119,7 +136,7 @@ async function originToken(
     deadlineMs: exchange.deadlineMs,
     firstTokenTimeoutMs: model.firstTokenTimeoutMs ?? FIRST_TOKEN_TIMEOUT_MS,
     tokenGapTimeoutMs: model.tokenGapTimeoutMs ?? TOKEN_GAP_TIMEOUT_MS,
-    cacheSalt: toBase64Url((await mac(secrets.ticketKey, `cache salt\n${claims.tenantRef}`)).subarray(0, 16)),
+    cacheSalt: claims.cacheSalt,
     maxOutputTokens: forcedOutputTokens(exchange, model, reservation),
     estimatedPromptTokens: reservation.estimatedPromptTokens,
     ticket,

@@ -1,9 +1,9 @@
 import type { Call, Endpoint } from "../engine/endpoint.ts";
 import type { Env } from "../env.ts";
-import type { KeyClaims } from "../keys.ts";
 import type { Position } from "../routing/geo.ts";
 import type { Secrets } from "../secrets.ts";
 import type { Trace } from "../telemetry/trace.ts";
+import type { Caller } from "./authenticate.ts";
 
 /** One request on its way, after it was authenticated and parsed. */
 export interface Exchange {
@@ -13,7 +13,7 @@ export interface Exchange {
   readonly secrets: Secrets;
   readonly trace: Trace;
   readonly endpoint: Endpoint;
-  readonly claims: KeyClaims;
+  readonly claims: Caller;
   readonly call: Call;
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly client: Position;

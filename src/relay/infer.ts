@@ -16,7 +16,7 @@ import { standingHeaders } from "./headers.ts";
 import { pipeAnswer } from "./pipe.ts";
 import { readCall } from "./read.ts";
 import { BudgetRefusal, knownProfile, type Reservation, reserve } from "./reserve.ts";
-import { type Seat, type Tried, takeSeat } from "./seat.ts";
+import { markTried, type Seat, type Tried, takeSeat } from "./seat.ts";
 import { directoryView, modelOf, type View } from "./view.ts";
 
 /** One request of the data plane, in the order of docs/architecture.md. */
@@ -117,11 +117,11 @@ async function firstAnswer(
   { reservation, candidates, seat: first }: Admission,
 ): Promise<{ answer: Answer; seat: Seat; attempts: number }> {
   const tried: Tried = new Map();
-  let failure: Failure = { tag: "origin_failed", internalDetail: "no attempt was made" };
+  let failure: Failure | null = null;
   try {
     for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
       const seat =
-        (attempt === 0 ? first : null) ?? (await takeSeat(exchange, candidates, tried, attempt, true));
+        (attempt === 0 ? first : null) ?? (await nextSeat(exchange, candidates, tried, attempt, failure));
       const { trace } = exchange;
       trace.attempts = attempt + 1;
       trace.pool = seat.candidate.pool.id;
@@ -131,15 +131,29 @@ async function firstAnswer(
       if (result.kind !== "retry") return { answer: result, seat, attempts: attempt + 1 };
       seat.release(exchange.request.signal.aborted ? "client_gone" : result.outcome);
       failure = result.failure;
-      const pool = seat.candidate.pool.id;
-      tried.set(pool, [...(tried.get(pool) ?? []), seat.replica]);
+      markTried(tried, seat, result.poolOut);
       if (exchange.request.signal.aborted || Date.now() >= exchange.startByMs) break;
     }
-    throw new FailureError(failure);
+    throw new FailureError(failure ?? { tag: "internal", internalDetail: "no attempt was made" });
   } catch (error) {
     // No answer, so nothing is charged. Calls that a gate accepted and did not finish report for themselves.
     exchange.ctx.waitUntil(reservation.cancel());
     throw error;
+  }
+}
+
+/** A seat for the next attempt. When nobody takes it, what failed before says more than that. */
+async function nextSeat(
+  exchange: Exchange,
+  candidates: readonly Candidate[],
+  tried: Tried,
+  attempt: number,
+  before: Failure | null,
+): Promise<Seat> {
+  try {
+    return await takeSeat(exchange, candidates, tried, attempt, true);
+  } catch (error) {
+    throw before === null ? error : new FailureError(before);
   }
 }
 
@@ -158,6 +172,9 @@ function answerHeaders(
     "x-meridian-region": seat.candidate.pool.region,
     "x-meridian-replica": seat.replica,
     "x-meridian-attempts": String(attempts),
+    // No answer is kept and none is made cheaper yet: both say so, so that clients can rely on them.
+    "x-meridian-degraded": "none",
+    "x-meridian-cache": "none",
     "server-timing": exchange.trace.serverTiming(),
     ...standingHeaders(reservation.standing),
   });
@@ -176,6 +193,7 @@ function refuse(error: unknown, trace: Trace, endpoint: Endpoint): Response {
   ended(trace, failure.tag === "origin_failed" ? "failed" : "refused");
   return errorResponse(failure, endpoint.errorShape, {
     "x-request-id": trace.requestId,
+    ...(trace.attempts > 0 ? { "x-meridian-attempts": String(trace.attempts) } : {}),
     "server-timing": trace.serverTiming(),
     ...standingHeaders(error instanceof BudgetRefusal ? error.standing : null),
   });

@@ -45,8 +45,12 @@ async function run(
     if (reservation.finishEagerly) await reservation.finish();
     await writable.close();
   } catch (error) {
-    end = (await breakOff(exchange, response, writable, request.signal.aborted)) ? "cut" : "client_gone";
+    const clientGone = request.signal.aborted;
+    // A gate that died reports nothing any more: its request must not count as running until the silence is noticed.
+    const freed = clientGone ? null : reservation.finish();
+    end = (await breakOff(exchange, response, writable, clientGone)) ? "cut" : "client_gone";
     outcome = end === "cut" ? "failed" : "client_gone";
+    await freed;
     trace.internalDetail = String(error);
   } finally {
     clearTimeout(timer);

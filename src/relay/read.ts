@@ -1,4 +1,10 @@
-import { BODIES_IN_FLIGHT_MAX_BYTES, BODY_MAX_BYTES, JSON_DEPTH_MAX } from "../bounds.ts";
+import {
+  BODIES_IN_FLIGHT_MAX_BYTES,
+  BODY_MAX_BYTES,
+  DISCARD_MAX_BYTES,
+  DISCARD_MAX_MS,
+  JSON_DEPTH_MAX,
+} from "../bounds.ts";
 import type { Call, Endpoint } from "../engine/endpoint.ts";
 import { FailureError } from "../errors.ts";
 
@@ -48,7 +54,7 @@ export async function readBounded(request: Request, maxBytes: number): Promise<U
     if (done) break;
     length += value.length;
     if (length > maxBytes) {
-      // Not cancelled: a client in the middle of sending would see a reset instead of the answer.
+      reader.releaseLock();
       throw new FailureError({ tag: "body_too_large", limitBytes: maxBytes });
     }
     parts.push(value);
@@ -63,11 +69,33 @@ export async function readBounded(request: Request, maxBytes: number): Promise<U
   return bytes;
 }
 
+/**
+ * Reads what is left of a refused request's body, within bounds, and throws it away: when the connection is closed
+ * on a client that still sends, it sees a reset instead of the answer.
+ */
+export async function discardBody({ body }: Request): Promise<void> {
+  if (body === null || body.locked) return;
+  const reader = body.getReader();
+  const late = setTimeout(() => reader.cancel().catch(() => undefined), DISCARD_MAX_MS);
+  try {
+    for (let length = 0; length <= DISCARD_MAX_BYTES; ) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      length += value.length;
+    }
+  } catch {
+    // The client left: nobody waits for the answer.
+  } finally {
+    clearTimeout(late);
+  }
+}
+
 /** JSON of bounded depth: V8 takes any nesting, the engines' parsers recurse and would fail on it. */
 export function parseJson(bytes: Uint8Array): unknown {
   let text: string;
   try {
-    text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false }).decode(bytes);
+    // A byte order mark stays and is refused with all else that is no JSON: the gate reads the same bytes strictly.
+    text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch {
     throw new FailureError({ tag: "bad_json", detail: "it is not UTF-8 text." });
   }
@@ -108,7 +136,7 @@ function deeperThan(text: string, levels: number): boolean {
 function requireJson(headers: Headers): void {
   const type = headers.get("content-type");
   const encoding = headers.get("content-encoding");
-  const json = type === null || /^application\/(?:[a-z0-9.+-]+\+)?json\b/i.test(type);
+  const json = type === null || /^application\/(?:[a-z0-9.+-]+\+)?json\s*(?:;|$)/i.test(type);
   if (!json || (encoding !== null && encoding !== "identity"))
     throw new FailureError({ tag: "unsupported_media_type" });
 }

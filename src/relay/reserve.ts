@@ -1,4 +1,4 @@
-import { OBJECT_CALL_TIMEOUT_MS } from "../bounds.ts";
+import { OBJECT_CALL_TIMEOUT_MS, PROFILE_CACHE_MAX, PROFILE_FRESH_MS } from "../bounds.ts";
 import { sha256, toBase64Url } from "../contract/encoding.ts";
 import { withDeadline } from "../deadline.ts";
 import { type BudgetAddress, tenantBudget } from "../durable/stub.ts";
@@ -32,8 +32,6 @@ export class BudgetRefusal extends FailureError {
   }
 }
 
-const PROFILE_FRESH_MS = 5_000;
-const PROFILES_MAX = 10_000;
 const profiles = new Map<string, { readonly profile: TenantProfile; readonly atMs: number }>();
 
 /** What this isolate knows of a tenant from its last reservation; null: reserve first, then rank. */
@@ -73,7 +71,7 @@ export async function reserve(exchange: Exchange): Promise<Reservation> {
     rememberDenial(claims, answer.failure);
     throw new BudgetRefusal(answer);
   }
-  if (profiles.size >= PROFILES_MAX) profiles.clear();
+  if (profiles.size >= PROFILE_CACHE_MAX) profiles.clear();
   profiles.set(claims.tenantRef, { profile: answer.profile, atMs: Date.now() });
   const settled = (run: Promise<void>) => withDeadline(run, OBJECT_CALL_TIMEOUT_MS).catch(() => undefined);
   return {

@@ -17,8 +17,18 @@ export interface Seat {
   keep(): void;
 }
 
-/** Replicas that already failed this request, by pool. */
-export type Tried = Map<string, string[]>;
+/** What already failed this request, by pool. */
+export type Tried = Map<string, { readonly replicas: readonly string[]; readonly out: boolean }>;
+
+/** Replicas of one pool that may fail a request before the others of that pool come after those of other pools. */
+const TRIES_PER_POOL = 2;
+
+/** Remembers that a call failed. `poolOut`: not one replica, but the way to all of them. */
+export function markTried(tried: Tried, { candidate, replica }: Seat, poolOut: boolean): void {
+  const before = tried.get(candidate.pool.id)?.replicas ?? [];
+  const replicas = [...before, replica];
+  tried.set(candidate.pool.id, { replicas, out: poolOut || replicas.length >= TRIES_PER_POOL });
+}
 
 /**
  * A permit at the first candidate that has room now, and when none has and `mayWait`, a place in the queue of the
@@ -32,7 +42,9 @@ export async function takeSeat(
   mayWait: boolean,
 ): Promise<Seat> {
   // A pool that had no replica in the last snapshot may have one by now: it comes last, and its own word counts.
-  const open = candidates.filter(({ excluded }) => excluded === null || excluded === "no_replica");
+  const may = candidates.filter(({ excluded }) => excluded === null || excluded === "no_replica");
+  const isOut = ({ pool }: Candidate) => tried.get(pool.id)?.out ?? false;
+  const open = [...may.filter((candidate) => !isOut(candidate)), ...may.filter(isOut)];
   let full: Candidate | null = null;
   let retryAfterMs = Infinity;
   const fromMs = Date.now();
@@ -75,7 +87,7 @@ async function ask(
   const message: AcquireAsk = {
     id: `${exchange.trace.requestId}/${attempt}`,
     config: poolConfig(pool, candidate.concurrencyPerReplica),
-    exclude: tried.get(pool.id) ?? [],
+    exclude: tried.get(pool.id)?.replicas ?? [],
     waitMs,
   };
   const stub = regionPool(exchange.env, pool.id, pool.hint, exchange.call.model);
@@ -139,7 +151,7 @@ function seat(exchange: Exchange, candidate: Candidate, replica: string, permit:
  * its own and none gets all. The gate's caps and the engine's queue limit are the backstop.
  */
 function failStatic(candidate: Candidate, tried: Tried, requestId: string): Seat | Refused {
-  const exclude = tried.get(candidate.pool.id) ?? [];
+  const exclude = tried.get(candidate.pool.id)?.replicas ?? [];
   const usable = (candidate.state?.replicas ?? []).filter(
     ({ id, usable }) => usable && !exclude.includes(id),
   );
