@@ -61,6 +61,9 @@ function wellFormed(order: OriginOrder): boolean {
   const count = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 0;
   return (
     texts.every((text) => typeof text === "string") &&
+    // Bounds of the reports (contract/report.ts): one entry beyond them would make the edge refuse a whole batch.
+    order.replica.length <= 128 &&
+    order.servedModel.length <= 256 &&
     // It becomes a header of the call to the engine.
     /^[\x21-\x7e]{1,256}$/.test(order.requestId) &&
     numbers.every(Number.isFinite) &&

@@ -32,6 +32,8 @@ export const REPLICA_DRAINING_MS = 30_000;
 export const POLL_TIMEOUTS_UNTIL_DOWN = 3;
 /** A stream on a replica that no longer accepts connections may be silent for this long, not longer. */
 export const GONE_REPLICA_GAP_MS = 3_000;
+/** The system's resolver has no deadline of its own that could be set. */
+export const RESOLVE_TIMEOUT_MS = 10_000;
 /** Prometheus text of one engine. */
 export const METRICS_TEXT_MAX_BYTES = 4 * 1024 * 1024;
 /** First and largest wait before a report that failed is sent again; jitter comes on top. */
@@ -43,6 +45,8 @@ export const LAST_REPORTS_MS = 2 * REPORT_TIMEOUT_MS;
 export const EDGE_IDLE_SOCKET_MS = 100_000;
 /** Connections from the edge's tunnels, one for each request under way. */
 export const CONNECTIONS_MAX = 32_768;
+/** An edge that vanished without a word is looked for after that. */
+export const EDGE_PROBE_MS = 30_000;
 /** Bodies of open requests, all together: each is kept until the engine has told what its prompt costs. */
 export const BODIES_HELD_MAX_BYTES = 512 * 1024 * 1024;
 /** Replica × model pairs in one batch of tallies (contract/report.ts). */

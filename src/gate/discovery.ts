@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { lookup } from "node:dns/promises";
 import { isIPv6 } from "node:net";
+import { RESOLVE_TIMEOUT_MS } from "./bounds.ts";
 import type { ReplicaSource } from "./config.ts";
 
 export interface ReplicaAddress {
@@ -12,8 +13,13 @@ export interface ReplicaAddress {
 /** All addresses of a name. Rejects when the name cannot be resolved. */
 export type Resolve = (name: string) => Promise<readonly string[]>;
 
-export const systemResolve: Resolve = async (name) =>
-  (await lookup(name, { all: true })).map(({ address }) => address);
+export const systemResolve: Resolve = async (name) => {
+  const late = new Promise<never>((_resolve, reject) => {
+    setTimeout(() => reject(new Error("the resolver took too long")), RESOLVE_TIMEOUT_MS).unref();
+  });
+  const found = await Promise.race([lookup(name, { all: true }), late]);
+  return found.map(({ address }) => address);
+};
 
 /** The replicas that there are now. Rejects when that cannot be told: the caller keeps those that it knows. */
 export async function discover(source: ReplicaSource, resolve: Resolve): Promise<ReplicaAddress[]> {

@@ -1,4 +1,5 @@
 import type { ServerResponse } from "node:http";
+import { EVENT_MAX_BYTES } from "../bounds.ts";
 import type { ErrorShape } from "../errors.ts";
 import { EDGE_FLUSH_MAX_MS } from "./bounds.ts";
 import { type Ending, failed } from "./endings.ts";
@@ -24,9 +25,13 @@ export class EdgeAnswer {
     return this.#res.destroyed;
   }
 
-  /** Keeps what belongs before the first token. As long as it is only kept, the edge can fail over. */
-  hold(text: string): void {
+  /**
+   * Keeps what belongs before the first token. As long as it is only kept, the edge can fail over. False when it is
+   * more than any engine has to say by then.
+   */
+  hold(text: string): boolean {
     this.#held += text;
+    return this.#held.length <= EVENT_MAX_BYTES;
   }
 
   /** Whole events, in one write: a cut can then hardly fall inside one. False: wait for `onDrain`. */

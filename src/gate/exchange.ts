@@ -115,6 +115,10 @@ export class Exchange {
     return this.#edge.sent || this.#watch.firstTokenAtMs !== null;
   }
 
+  get unsent(): boolean {
+    return this.begun && !this.#edge.sent;
+  }
+
   /**
    * The budget is used up. Ends the answer as if its length limit were reached, after one token at least. The
    * client still gets what the engine had made by then, so that what it sees is what it pays.
@@ -181,7 +185,7 @@ export class Exchange {
 
   #forward(text: string): void {
     if (this.#watch.firstTokenAtMs === null) {
-      this.#edge.hold(text);
+      if (!this.#edge.hold(text)) this.#end(failed("too much before the first token"));
       return;
     }
     if (this.#edge.write(text, () => this.#onDrain())) return;

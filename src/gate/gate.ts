@@ -1,5 +1,5 @@
 import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, isIPv6 } from "node:net";
 import { ABORT_DRAIN_MS, GATE_ANSWER_MAX_MS } from "../bounds.ts";
 import { macKey } from "../contract/encoding.ts";
 import { ReplayGuard } from "./admission.ts";
@@ -8,6 +8,7 @@ import {
   BODIES_HELD_MAX_BYTES,
   CONNECTIONS_MAX,
   EDGE_IDLE_SOCKET_MS,
+  EDGE_PROBE_MS,
   GONE_REPLICA_GAP_MS,
   LAST_REPORTS_MS,
   REPLAY_WINDOW_MS,
@@ -107,7 +108,10 @@ export async function startGate(config: GateConfig, options: GateOptions = {}): 
   };
 
   await replicas.start();
-  const server = createServer(route({ ...serving, outbox }));
+  const server = createServer(
+    { keepAlive: true, keepAliveInitialDelay: EDGE_PROBE_MS },
+    route({ ...serving, outbox }),
+  );
   server.keepAliveTimeout = EDGE_IDLE_SOCKET_MS;
   // Whoever has no order gets no longer for sending a body than those who have one.
   server.requestTimeout = REPLAY_WINDOW_MS;
@@ -124,7 +128,7 @@ export async function startGate(config: GateConfig, options: GateOptions = {}): 
   };
   const hasten = new AbortController();
   return {
-    url: `http://${config.listen.host}:${(server.address() as AddressInfo).port}`,
+    url: urlOf(server.address() as AddressInfo),
     get open() {
       return meter.open;
     },
@@ -159,6 +163,10 @@ function listen(server: Server, { host, port }: GateConfig["listen"]): Promise<v
       resolve();
     });
   });
+}
+
+function urlOf({ address, port }: AddressInfo): string {
+  return `http://${isIPv6(address) ? `[${address}]` : address}:${port}`;
 }
 
 const LOOK_EVERY_MS = 20;

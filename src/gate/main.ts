@@ -3,6 +3,9 @@ import { startGate } from "./gate.ts";
 
 /** `node src/gate/main.ts --config gate.json` */
 async function main(): Promise<void> {
+  // Whoever reads the log may go; streams and bills must not go with it.
+  process.stdout.on("error", () => {});
+  process.stderr.on("error", () => {});
   const config = configOrExit();
   const gate = await startGate(config).catch((error: NodeJS.ErrnoException) => {
     const { host, port } = config.listen;

@@ -7,6 +7,8 @@ export interface Running {
   readonly order: OriginOrder;
   /** True once a token was seen or anything was sent to the edge. */
   readonly begun: boolean;
+  /** True while there are tokens of which the edge got nothing: one JSON that is still being made. */
+  readonly unsent: boolean;
   usage(): Usage;
   stop(): void;
   giveUp(): void;
@@ -110,7 +112,9 @@ export class Meter {
       entry.reportedAtMs = nowMs;
     }
     const tokensPerSecond = Math.min(1e6, Math.round(entry.tokensPerSecond * 100) / 100);
-    return { ticket: entry.running.order.ticket, usage: { ...usage }, final: false, tokensPerSecond };
+    const { order, unsent } = entry.running;
+    const report = { ticket: order.ticket, usage: { ...usage }, final: false, tokensPerSecond };
+    return unsent ? { ...report, unsent } : report;
   }
 
   #tally(entry: Entry): void {

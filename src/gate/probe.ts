@@ -59,13 +59,25 @@ async function textOf(url: string, signal: AbortSignal, bearer: string | undefin
   try {
     const headers = bearer === undefined ? {} : { authorization: `Bearer ${bearer}` };
     const response = await fetch(url, { signal, headers, redirect: "error" });
-    const tooLong = Number(response.headers.get("content-length") ?? 0) > METRICS_TEXT_MAX_BYTES;
-    if (response.status === 200 && !tooLong) return await response.text();
+    if (response.status === 200 && response.body !== null) return await boundedText(response.body);
     await response.body?.cancel();
     return null;
   } catch {
     return null;
   }
+}
+
+/** Null when it is longer than an engine's metrics can be. */
+async function boundedText(body: ReadableStream<Uint8Array>): Promise<string | null> {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of body) {
+    bytes += chunk.byteLength;
+    // Leaving the loop cancels the body.
+    if (bytes > METRICS_TEXT_MAX_BYTES) return null;
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks, bytes).toString("utf8");
 }
 
 /** vLLM's gauges, summed over the engines of one server. Null when it is not vLLM's text. */

@@ -80,11 +80,11 @@ export async function serve(
     parts.bodies.give(heldBytes);
   };
   const body = await readJsonBody(req, BODY_MAX_BYTES, order.startByMs - parts.clock.epochMs());
-  const prepared = body.ok ? prepare(endpoint, body.json, order) : null;
+  const plan = body.ok ? planFor(endpoint, body.json, order) : null;
   const left = (!body.ok && body.failure === null) || res.destroyed;
   const late = parts.clock.epochMs() > order.startByMs;
-  if (body.ok && prepared !== null && !left && !late) {
-    relay(parts, { endpoint, body: body.json, prepared, order, replica, res, release });
+  if (plan !== null && !left && !late) {
+    relay(parts, { endpoint, plan, order, replica, res, release });
     return;
   }
   release();
@@ -114,10 +114,16 @@ function whyNot(
   return [overloaded(servedModel), "replica_full"];
 }
 
-/** Null where the body is none that the edge can have accepted: `prepare` trusts the edge's check. */
-function prepare(endpoint: Endpoint, body: JsonObject, order: OriginOrder): Prepared | null {
+interface Plan {
+  readonly prepared: Prepared;
+  readonly answer: Answer;
+}
+
+/** Null where the body is none that the edge can have accepted: the endpoints trust the edge's check. */
+function planFor(endpoint: Endpoint, body: JsonObject, order: OriginOrder): Plan | null {
   try {
-    return endpoint.prepare(body, order);
+    const prepared = endpoint.prepare(body, order);
+    return { prepared, answer: answerFor(endpoint, prepared, body, order) };
   } catch {
     return null;
   }
@@ -125,9 +131,7 @@ function prepare(endpoint: Endpoint, body: JsonObject, order: OriginOrder): Prep
 
 interface Relay {
   readonly endpoint: Endpoint;
-  /** The client's own. */
-  readonly body: JsonObject;
-  readonly prepared: Prepared;
+  readonly plan: Plan;
   readonly order: OriginOrder;
   readonly replica: Replica;
   readonly res: ServerResponse;
@@ -136,9 +140,9 @@ interface Relay {
 }
 
 function relay(parts: ServeParts, request: Relay): void {
-  const { endpoint, body, prepared, order, replica, res, release } = request;
+  const { endpoint, order, replica, res, release } = request;
+  const { prepared, answer } = request.plan;
   const { clock, meter, engine } = parts;
-  const answer = answerFor(endpoint, prepared, body, order);
   const firstTokenSeen = prepared.mode !== "whole" || ANSWERS_AT_ONCE.has(endpoint.id);
   const exchange = new Exchange({
     order,

@@ -124,6 +124,15 @@ describe("the body", () => {
     }
   });
 
+  test("that no edge can have accepted costs nothing, and keeps no place", async () => {
+    for (let attempt = 0; attempt < 3; attempt++) {
+      const call = await rig.call({ ...BODY, n: 0 });
+      const { statusCode, headers } = await call.head;
+      expect([statusCode, headers["x-meridian-retryable"]]).toEqual([502, "no"]);
+    }
+    expect((await (await rig.call(BODY)).head).statusCode).toBe(200);
+  });
+
   test("must not be larger than the bound, said or unsaid", async () => {
     const call = await rig.call(`{"x":"${"y".repeat(BODY_MAX_BYTES)}"}`);
     expect((await call.head).statusCode).toBe(413);

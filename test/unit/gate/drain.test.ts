@@ -120,6 +120,7 @@ describe("a replica that is gone", () => {
       await breakOff(res, request);
     });
     const flowing = await rig.call(STREAM);
+    await flowing.received("t1");
     await rig.engine.refuse();
     await rig.edge.until(({ reports }) => reports.some(({ replicas }) => replicas[0]?.state === "down"));
     const seen = flowing.chunks.length;

@@ -87,6 +87,22 @@ describe("until the first token nothing is sent", () => {
     expect((await call.rest).text).toMatch(/^: keep-alive\n\ndata: .*\[DONE\]\n\n$/s);
   });
 
+  test("an engine that only ever talks beside the point is given up", async () => {
+    await start();
+    rig.engine.script = async (res, { left }) => {
+      streamHead(res);
+      let gone = false;
+      void left.then(() => {
+        gone = true;
+      });
+      const comment = `: ${"x".repeat(256 * 1024)}\n\n`;
+      while (!gone) await new Promise((resolve) => res.write(comment, resolve));
+    };
+    const call = await rig.call(STREAM);
+    expect((await call.head).statusCode).toBe(502);
+    await rig.engine.seen[0]!.left;
+  });
+
   test("a long wait is bridged: comments in a stream", async () => {
     await start({ answerMaxMs: 40 });
     rig.engine.script = async (res, request) => {

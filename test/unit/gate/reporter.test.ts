@@ -78,6 +78,7 @@ function open(changes: Parameters<typeof orderOf>[0] & { begun?: boolean } = {})
   const request: TestRequest = {
     order: orderOf({ startByMs: Date.now() + 30_000, ...order }),
     begun: begun ?? true,
+    unsent: false,
     used: 0,
     stopped: 0,
     usage: () => usageOf(request.used),

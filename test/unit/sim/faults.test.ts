@@ -161,9 +161,13 @@ describe("faults of one answer", () => {
 
   test("die: everything is gone at once", async () => {
     await faults({ die: { afterTokens: 2 } });
-    const answer = await streamUntilCut(replica, chatBody("x [len=30]"));
+    const answer = await streamUntilCut(replica, chatBody("x [len=30]", { request_id: "last" }));
     expect(answer.broken).toBe(true);
     await expect(fetch(`${replica.url}/health`)).rejects.toThrow();
+    const { requests } = replica.ledger.toJSON() as {
+      requests: Record<string, { state: string; outputTokens: number }>;
+    };
+    expect(Object.values(requests)).toMatchObject([{ state: "failed", outputTokens: 2 }]);
   });
 });
 

@@ -23,7 +23,8 @@ const FOLDER = new URL("../../fixtures/vllm/", import.meta.url);
 const INDEX = JSON.parse(readFileSync(new URL("index.json", FOLDER), "utf8")) as { fixtures: Fixture[] };
 
 /** Situations, not requests: they are set up one by one in other tests. */
-const STAGED = /^(crash|drain|error-draining|error-queue-full|metrics|health-busy|chat-stream-keep-alive)/;
+const STAGED =
+  /^(crash|drain|error-draining|error-queue-full|metrics|health-busy|chat-stream-keep-alive)|clamped/;
 /** One replica serves both models, so these routes exist where they do not in vLLM. */
 const BOTH_MODELS = ["error-chat-on-embed-server", "error-embeddings-on-chat-server"];
 /** These depend on what the model says; our model is made to say the same below. */

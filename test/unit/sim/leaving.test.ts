@@ -72,6 +72,26 @@ describe("clients that leave", () => {
     await slotsAreFree();
   });
 
+  test("half-closed while the answer is backed up: nothing is counted that was written after the FIN", async () => {
+    const fast = await startReplica({ speed: 10_000 });
+    for (let round = 0; round < 5; round++) {
+      const id = `backed-up-${round}`;
+      const socket = rawChat(fast, id, chatBody(`round ${round} [len=30000]`));
+      socket.pause();
+      await eventually(() => {
+        const entry = fast.ledger.get(id);
+        return entry !== undefined && entry.generatedTokens > entry.outputTokens + 1_000;
+      });
+      socket.end();
+      const everything = readAll(socket);
+      socket.resume();
+      const { chunks } = readChunks(dechunk(await everything));
+      await eventually(() => entryOf(fast, id).state === "aborted");
+      expect(chunks.at(-1)?.usage?.completion_tokens).toBe(entryOf(fast, id).outputTokens);
+    }
+    await fast.close();
+  });
+
   test("reset: never fewer counted than arrived", async () => {
     const group = await Promise.all(
       Array.from({ length: 40 }, () => leave((socket) => socket.resetAndDestroy())),

@@ -3,12 +3,16 @@ import { connect, type Socket } from "node:net";
 import type { LedgerEntry } from "../../../../sim/origin/ledger.ts";
 import type { Replica } from "../../../../sim/origin/replica.ts";
 
+/** No test waits longer for an answer. */
+const ANSWER_MS = 10_000;
+
 /** POSTs JSON. */
 export function post(replica: Replica, path: string, body: unknown, headers: Record<string, string> = {}) {
   return fetch(replica.url + path, {
     method: "POST",
     headers: { "content-type": "application/json", ...headers },
     body: typeof body === "string" ? body : JSON.stringify(body),
+    signal: AbortSignal.timeout(ANSWER_MS),
   });
 }
 
@@ -124,11 +128,11 @@ export function dechunk(raw: string): string {
   return body;
 }
 
-/** Waits for something that another process or socket will bring about; fails after two seconds. */
+/** Waits for something that another process or socket will bring about; fails after four seconds. */
 export async function eventually(check: () => boolean | Promise<boolean>): Promise<void> {
-  const deadlineMs = performance.now() + 2_000;
+  const deadlineMs = performance.now() + 4_000;
   while (!(await check())) {
-    if (performance.now() > deadlineMs) throw new Error("it did not happen within two seconds");
+    if (performance.now() > deadlineMs) throw new Error("it did not happen within four seconds");
     await new Promise((resolve) => setTimeout(resolve, 2));
   }
 }

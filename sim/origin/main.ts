@@ -1,0 +1,12 @@
+/** `node sim/origin/main.ts --port 9101 --id us-east-0`: one simulated vLLM server as a process. */
+import { parseArguments } from "./options.ts";
+import { startReplica } from "./replica.ts";
+
+const options = parseArguments(process.argv.slice(2));
+const replica = await startReplica(options, () => process.kill(process.pid, "SIGKILL"));
+console.log(`sim vLLM ${options.id} ready at ${replica.url}`);
+
+process.once("SIGTERM", () => void replica.shutdown().then(() => process.exit(0)));
+process.once("SIGINT", () => process.exit(130));
+// Started by a program that is gone: nobody is left to stop this process.
+process.once("disconnect", () => process.exit(0));
