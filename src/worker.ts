@@ -5,6 +5,7 @@ import { type Handler, inferenceRoutes } from "./api/inference.ts";
 import { listModels } from "./api/models.ts";
 import type { Env } from "./env.ts";
 import { type ErrorShape, errorResponse, type Failure, FailureError } from "./errors.ts";
+import { discardBody } from "./relay/read.ts";
 
 export { Directory } from "./durable/directory.ts";
 export { RegionPool } from "./durable/region-pool.ts";
@@ -23,25 +24,37 @@ const ROUTES = new Map<string, { readonly method: "GET" | "POST"; readonly handl
 
 export default {
   async fetch(request, env, ctx): Promise<Response> {
-    const path = pathOf(request.url);
-    const shape: ErrorShape = path === "/v1/messages" ? "anthropic" : "openai";
-    try {
-      if (path === "/admin" || path.startsWith("/admin/")) return await admin(request, env, ctx);
-      const route = ROUTES.get(path);
-      if (!route) return errorResponse({ tag: "route_not_found", method: request.method, path }, shape);
-      if (request.method !== route.method) {
-        return errorResponse({ tag: "method_not_allowed", allowed: route.method }, shape);
-      }
-      return await route.handler(request, env, ctx);
-    } catch (error) {
-      return errorResponse(failureOf(error), shape);
-    }
+    const response = await answer(request, env, ctx);
+    if (!response.ok) await discardBody(request);
+    return response;
   },
 } satisfies ExportedHandler<Env>;
 
-/** The path as it was sent: no decoding and no Host, so that no spelling of a route slips past its check. */
+async function answer(request: Request, env: Env, ctx: ExecutionContext): Promise<Response> {
+  const path = pathOf(request.url);
+  const shape: ErrorShape = path === "/v1/messages" ? "anthropic" : "openai";
+  try {
+    if (path === "/admin" || path.startsWith("/admin/")) return await admin(request, env, ctx);
+    const route = ROUTES.get(path);
+    if (!route) return errorResponse({ tag: "route_not_found", method: request.method, path }, shape);
+    if (request.method !== route.method) {
+      return errorResponse({ tag: "method_not_allowed", allowed: route.method }, shape);
+    }
+    return await route.handler(request, env, ctx);
+  } catch (error) {
+    return errorResponse(failureOf(error), shape);
+  }
+}
+
+/** What stands between the authority and the query. */
+const PATH = /^https?:\/\/[^/?#]*([^?#]*)/i;
+
+/**
+ * The path as it was sent: `URL` would resolve `%2e%2e` and turn `\` into `/`, and so let another spelling of a route
+ * past whatever guards that route in front of the Worker.
+ */
 function pathOf(url: string): string {
-  return new URL(url).pathname;
+  return PATH.exec(url)?.[1] ?? "";
 }
 
 /** A failure that no handler took, told to the log in full and to the client without its detail. */

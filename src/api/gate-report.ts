@@ -87,6 +87,7 @@ async function settleUsage(report: GateReport, pool: Pool, env: Env, secrets: Se
         usage: entry.usage,
         final: entry.final,
         tokensPerSecond: entry.tokensPerSecond ?? 0,
+        unsent: entry.unsent ?? false,
       });
     }),
   );

@@ -38,6 +38,11 @@ export const usageReportSchema = z.object({
   /** True where the engine never told the usage and the estimate is charged instead. */
   estimated: z.boolean().optional(),
   tokensPerSecond: z.number().min(0).max(1e6).optional(),
+  /**
+   * True while nobody got any of it (one JSON that is still being made): it is held and not yet settled, since the
+   * answer may still come from another replica, and a client pays for the one that it gets.
+   */
+  unsent: z.boolean().optional(),
 });
 export type UsageReport = z.infer<typeof usageReportSchema>;
 

@@ -17,7 +17,15 @@ import {
   wholeBudget,
 } from "./account.ts";
 import type { BudgetReport, KeyCheck, ReserveAnswer, ReserveAsk } from "./messages.ts";
-import { holdAheadTokens, isOver, type Reservation, reported, usageOf, usedTokens } from "./reservation.ts";
+import {
+  awaited,
+  holdAheadTokens,
+  isOver,
+  type Reservation,
+  reported,
+  usageOf,
+  usedTokens,
+} from "./reservation.ts";
 import { standingOf } from "./standing.ts";
 
 /**
@@ -97,7 +105,10 @@ export function report(book: Book, message: BudgetReport, nowMs: number): { chan
   const before = book.reservation(message.requestId) ?? unknownReservation(book.record, message, nowMs);
   const limits = before.scopes.map((scope) => limitsOf(book.record, scope));
   let accounts = before.scopes.map((scope, index) => accountAt(book, scope, limits[index]!, nowMs));
-  let after = reported(before, message, nowMs);
+  // What nobody got yet is only held: should its replica fail, another makes the answer, which is paid for once.
+  const unsent = message.unsent && !message.final;
+  const unsentTokens = unsent ? message.usage.promptTokens + message.usage.outputTokens : 0;
+  let after = unsent ? awaited(before, nowMs) : reported(before, message, nowMs);
   const newTokens = usedTokens(after) - usedTokens(before);
   if (newTokens < 0) throw new Error(`limits: usage of ${before.id} fell by ${-newTokens} tokens (I7)`);
 
@@ -109,13 +120,15 @@ export function report(book: Book, message: BudgetReport, nowMs: number): { chan
 
   let stop = false;
   if (before.state !== "open" || isOver(after)) {
-    ({ accounts, reservation: after } = close(accounts, after, "settled"));
+    const state = unsent && before.state === "void" ? "void" : "settled";
+    ({ accounts, reservation: after } = close(accounts, after, state));
   } else {
-    const wanted = Math.max(0, holdAheadTokens(message.tokensPerSecond) - after.heldTokens);
+    const ahead = unsentTokens + holdAheadTokens(message.tokensPerSecond);
+    const wanted = Math.max(0, ahead - after.heldTokens);
     const more = Math.min(...accounts.map((account, index) => extendable(account, limits[index]!, wanted)));
     if (more > 0) accounts = accounts.map((account) => hold(account, more));
     after = { ...after, heldTokens: after.heldTokens + more };
-    stop = book.record.tenant.overdraft === "stop" && after.heldTokens === 0;
+    stop = book.record.tenant.overdraft === "stop" && after.heldTokens <= unsentTokens;
   }
   return { change: { accounts, reservation: after, settled, counted }, stop };
 }
@@ -128,12 +141,18 @@ export function finish(book: Book, requestId: string, nowMs: number): Change | n
   return { accounts, reservation: { ...before, running: false }, settled: NO_USAGE, counted: false };
 }
 
-/** Nothing ran for it: gives everything back. A reservation that a gate reported on is left to its reports. */
+/** Nothing more will run for it: gives back all that was not reported as used, and all if nothing was. */
 export function cancel(book: Book, requestId: string, nowMs: number): Change | null {
   const before = book.reservation(requestId);
-  if (before?.state !== "open" || before.attempts.length > 0) return null;
-  const closed = close(accountsOf(book, before, nowMs).map(returnRequest), before, "void");
-  return { ...closed, settled: NO_USAGE, counted: false };
+  if (before?.state !== "open") return null;
+  const heardOf = before.attempts.length > 0;
+  const accounts = accountsOf(book, before, nowMs);
+  const closed = close(
+    heardOf ? accounts : accounts.map(returnRequest),
+    before,
+    heardOf ? "settled" : "void",
+  );
+  return { ...closed, settled: NO_USAGE, counted: heardOf };
 }
 
 /** Ends a reservation whose deadline passed: void if no gate ever reported on it, else settled as reported. */

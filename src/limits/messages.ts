@@ -68,6 +68,8 @@ export interface BudgetReport {
   readonly usage: Usage;
   readonly final: boolean;
   readonly tokensPerSecond: number;
+  /** Nobody got any of it yet: held, not settled. */
+  readonly unsent: boolean;
 }
 
 export interface UsageRow extends Usage {

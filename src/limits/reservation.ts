@@ -76,6 +76,14 @@ export function reported(reservation: Reservation, report: AttemptReport, nowMs:
   };
 }
 
+/** The reservation after word of an answer that nobody has yet: it lives on, nothing is settled. */
+export function awaited(reservation: Reservation, nowMs: number): Reservation {
+  return {
+    ...reservation,
+    deadlineMs: Math.max(reservation.deadlineMs, nowMs + REPORT_SILENCE_MAX_MS),
+  };
+}
+
 /** True once its latest attempt has ended. An earlier one is superseded, even if its gate died silently. */
 export function isOver({ attempts }: Reservation): boolean {
   return attempts.at(-1)?.final ?? false;

@@ -20,6 +20,7 @@ function said(
   outputTokens: number,
   final: boolean,
   attempt = 0,
+  unsent = false,
 ): BudgetReport {
   return {
     requestId,
@@ -29,6 +30,7 @@ function said(
     usage: { promptTokens, cachedTokens: 0, outputTokens },
     final,
     tokensPerSecond: 50,
+    unsent,
   };
 }
 
@@ -154,7 +156,15 @@ describe("home ledger", () => {
 
 type Step =
   | { kind: "reserve"; id: number; prompt: number }
-  | { kind: "report"; id: number; attempt: number; prompt: number; output: number; final: boolean }
+  | {
+      kind: "report";
+      id: number;
+      attempt: number;
+      prompt: number;
+      output: number;
+      final: boolean;
+      unsent: boolean;
+    }
   | { kind: "finish" | "cancel" | "expire"; id: number }
   | { kind: "wait"; ms: number };
 
@@ -168,6 +178,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     prompt: fc.nat(200),
     output: fc.nat(600),
     final: fc.boolean(),
+    unsent: fc.boolean(),
   }),
   fc.record({ kind: fc.constantFrom("finish" as const, "cancel" as const, "expire" as const), id }),
   fc.record({ kind: fc.constant("wait" as const), ms: fc.nat(120_000) }),
@@ -181,7 +192,7 @@ function play(book: MemoryBook, steps: readonly Step[]): number {
       const name = `r${each.id}`;
       if (each.kind === "reserve") admitted(book, name, nowMs, each.prompt);
       if (each.kind === "report") {
-        const message = said(name, each.prompt, each.output, each.final, each.attempt);
+        const message = said(name, each.prompt, each.output, each.final, each.attempt, each.unsent);
         book.apply(report(book, message, nowMs).change);
       }
       if (each.kind === "finish") book.apply(finish(book, name, nowMs));
