@@ -80,6 +80,13 @@ export const REPORT_SILENCE_MAX_MS = 60_000;
 export const RESERVATION_KEPT_MS = 2 * 60 * 60_000;
 /** A usage ticket is honoured this long after it was issued. */
 export const TICKET_VALID_MS = 90 * 60_000;
+/** A lease ends that long after its last renewal left the holder; renewed at half of it while it is used. */
+export const LEASE_TTL_MS = 10_000;
+/**
+ * A holder that was not heard of for this long cannot be admitting any more, by its own clock: the time to live, one
+ * per cent of drift, and a step of the clock of up to 30 s.
+ */
+export const LEASE_WRITE_OFF_MS = LEASE_TTL_MS * 1.01 + 30_000;
 /** Width of one slot of the day window; over-holds at most 0.35 % of a day (limits: sliding window). */
 export const DAY_SLOT_MS = 5 * 60_000;
 export const DAY_MS = 24 * 60 * 60_000;
@@ -136,6 +143,38 @@ export const AUDIT_KEPT = 100_000;
 /** While a key is rotated, the old one works this long unless the operator says otherwise. */
 export const KEY_OVERLAP_DEFAULT_MS = DAY_MS;
 
+// --- Upstash Redis (optional) -----------------------------------------------------------------------------
+/** A request waits for Redis at most this long, flood guard and deny lists together; then it goes on without. */
+export const REDIS_GUARD_TIMEOUT_MS = 200;
+/** After Redis failed or was late, an isolate does without it this long, and then tries it in the background. */
+export const REDIS_SKIP_MS = 5_000;
+/** Any command is given up after this, also those that nobody waits for. */
+export const REDIS_CALL_TIMEOUT_MS = 2_000;
+export const FLOOD_WINDOW_MS = 10_000;
+/** Requests per window from one client address with one key, unless FLOOD_REQUESTS_PER_10S says otherwise. */
+export const FLOOD_REQUESTS_DEFAULT = 1_000;
+/** Who was refused is refused again without asking Redis for this long: the sliding window frees up steadily. */
+export const FLOOD_DENIAL_CACHE_MS = 1_000;
+/** Deny lists older than this are read again in the background. */
+export const LISTS_FRESH_MS = 3_000;
+/** Deny lists older than this are read again before they are used. */
+export const LISTS_IN_FORCE_MS = 8_000;
+/** With Redis out of reach, the last lists stand this long; after that nobody is denied by them. */
+export const LISTS_STALE_MAX_MS = 5 * 60_000;
+/** Entries taken from the deny list; what is above denies nobody. */
+export const LISTS_MEMBERS_MAX = 10_000;
+/** Attempts whose usage one script adds: each is a handful of commands while nothing else runs in Redis. */
+export const MIRROR_BATCH_MAX = 500;
+/** Attempts that wait in an isolate for a Redis out of reach. The oldest is dropped above it, and counted. */
+export const MIRROR_BACKLOG_MAX = 10_000;
+/** What was seen of an attempt is kept this long, so that no late report is added twice. */
+export const MIRROR_SEEN_KEPT_MS = RESERVATION_KEPT_MS;
+/** Days of a tenant's totals that the mirror keeps, and those that are compared with the budget. */
+export const MIRROR_DAYS_KEPT = 35;
+export const MIRROR_DRIFT_DAYS = 2;
+/** Each isolate that takes reports compares one tenant this often. */
+export const DRIFT_CHECK_MS = 60_000;
+
 function holds(relation: boolean, why: string): void {
   if (!relation) throw new Error(`bounds: ${why}`);
 }
@@ -149,3 +188,7 @@ holds(DIRECTORY_FRESH_MS + CATALOGUE_POLL_MS < 10_000, "a change is in force eve
 holds(LIMIT_MAX * 60_000 < Number.MAX_SAFE_INTEGER, "levels stay exact integers");
 holds(REPORT_INTERVAL_MS < RESERVE_AHEAD_MS, "a stream's reservation outlasts the gap between two reports");
 holds(GATE_ANSWER_MAX_MS < 120_000, "the gate answers before the tunnel gives up");
+holds(LISTS_FRESH_MS < LISTS_IN_FORCE_MS, "lists are read again before a request has to wait for them");
+holds(LISTS_IN_FORCE_MS + REDIS_GUARD_TIMEOUT_MS < 10_000, "a denial is in force everywhere within 10 s");
+holds(TICKET_VALID_MS < MIRROR_SEEN_KEPT_MS, "the mirror remembers an attempt as long as it can be reported");
+holds(MIRROR_DRIFT_DAYS <= MIRROR_DAYS_KEPT, "the mirror still has the days that are compared");

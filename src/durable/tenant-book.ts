@@ -1,23 +1,41 @@
 import { RESERVATION_KEPT_MS, USAGE_DAYS_KEPT } from "../bounds.ts";
 import type { TenantRecord } from "../catalogue.ts";
-import type { Account } from "../limits/account.ts";
-import type { Book, Change } from "../limits/home.ts";
+import type { Book, Change } from "../limits/ledger.ts";
 import type { UsageRow } from "../limits/messages.ts";
+import type { Purse } from "../limits/purse.ts";
 import type { Attempt, Reservation, ReservationState } from "../limits/reservation.ts";
 import { type DaySlot, slotAt } from "../limits/window.ts";
 import { migrate } from "./schema.ts";
 
+/** What every purse has: the book keys rows by scope, and looks for idle end users. */
+export interface Scoped {
+  readonly scope: string;
+  readonly open: number;
+}
+
+/** How one kind of purse becomes rows. */
+export interface AccountRows<P> {
+  write(account: P): string;
+  read(body: string, slots: readonly DaySlot[]): P;
+  /** Slots of the day window that will not change any more: each becomes a row of its own, written once. */
+  endedSlots(before: P, after: P): readonly DaySlot[];
+}
+
 /** Rows of one tenant's budget, seen as the pure core's book. Memory is a cache: every change is a row. */
-export class TenantBook implements Book {
+export class TenantBook<P extends Scoped> implements Book<P> {
+  readonly purse: Purse<P>;
   readonly #sql: SqlStorage;
+  readonly #rows: AccountRows<P>;
   #record: TenantRecord | null = null;
-  #accounts = new Map<string, Account>();
+  #accounts = new Map<string, P>();
   #reservations = new Map<string, Reservation>();
   #dirtyAccounts = new Set<string>();
   #dirtyReservations = new Set<string>();
 
-  constructor(sql: SqlStorage) {
+  constructor(sql: SqlStorage, purse: Purse<P>, rows: AccountRows<P>) {
     this.#sql = sql;
+    this.purse = purse;
+    this.#rows = rows;
     migrate(sql, MIGRATIONS);
     this.forget();
   }
@@ -48,18 +66,20 @@ export class TenantBook implements Book {
     this.#record = record;
   }
 
-  account(scope: string): Account | undefined {
+  account(scope: string): P | undefined {
     const cached = this.#accounts.get(scope);
     if (cached) return cached;
-    const [row] = this.#sql.exec<AccountRow>("SELECT * FROM accounts WHERE scope = ?", scope).toArray();
+    const [row] = this.#sql
+      .exec<{ body: string }>("SELECT body FROM accounts WHERE scope = ?", scope)
+      .toArray();
     if (!row) return undefined;
-    const older = this.#sql
+    const slots = this.#sql
       .exec<{ slot: number; tokens: number }>(
         "SELECT slot, tokens FROM day_slots WHERE scope = ? ORDER BY slot",
         scope,
       )
       .toArray();
-    const account = accountFrom(row, older);
+    const account = this.#rows.read(row.body, slots);
     this.#accounts.set(scope, account);
     return account;
   }
@@ -75,13 +95,8 @@ export class TenantBook implements Book {
   }
 
   /** Takes a change into memory; `flush` writes it, in the same transaction. */
-  apply(change: Change, nowMs: number): void {
-    for (const account of change.accounts) {
-      const before = this.account(account.scope);
-      if (before && before.day.slot !== account.day.slot) this.#writeRolledSlots(account, before.day.slot);
-      this.#accounts.set(account.scope, account);
-      this.#dirtyAccounts.add(account.scope);
-    }
+  apply(change: Change<P>, nowMs: number): void {
+    for (const account of change.accounts) this.put(account);
     this.#reservations.set(change.reservation.id, change.reservation);
     this.#dirtyReservations.add(change.reservation.id);
     const { promptTokens, cachedTokens, outputTokens } = change.settled;
@@ -101,6 +116,21 @@ export class TenantBook implements Book {
         change.counted ? 1 : 0,
       );
     }
+  }
+
+  /** Takes an account into memory; `flush` writes it. */
+  put(account: P): void {
+    const before = this.account(account.scope);
+    for (const { slot, tokens } of before ? this.#rows.endedSlots(before, account) : []) {
+      this.#sql.exec(
+        "INSERT OR REPLACE INTO day_slots (scope, slot, tokens) VALUES (?, ?, ?)",
+        account.scope,
+        slot,
+        tokens,
+      );
+    }
+    this.#accounts.set(account.scope, account);
+    this.#dirtyAccounts.add(account.scope);
   }
 
   /** Writes what changed since the last flush, each row once however often it changed. */
@@ -196,32 +226,12 @@ export class TenantBook implements Book {
       .one();
   }
 
-  /** A slot that was being filled becomes a row of its own; the account's row then starts the next. */
-  #writeRolledSlots(account: Account, fromSlot: number): void {
-    for (const { slot, tokens } of account.day.older.filter((entry) => entry.slot >= fromSlot)) {
-      this.#sql.exec(
-        "INSERT OR REPLACE INTO day_slots (scope, slot, tokens) VALUES (?, ?, ?)",
-        account.scope,
-        slot,
-        tokens,
-      );
-    }
-  }
-
-  #writeAccount({ scope, tokens, requests, day, heldTokens, open }: Account): void {
+  #writeAccount(account: P): void {
     this.#sql.exec(
-      `INSERT OR REPLACE INTO accounts
-         (scope, token_units, tokens_at_ms, request_units, requests_at_ms, slot, slot_tokens, held_tokens, open)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-      scope,
-      tokens.levelUnits,
-      tokens.atMs,
-      requests.levelUnits,
-      requests.atMs,
-      day.slot,
-      day.slotTokens,
-      heldTokens,
-      open,
+      "INSERT OR REPLACE INTO accounts (scope, body, open) VALUES (?, ?, ?)",
+      account.scope,
+      this.#rows.write(account),
+      account.open,
     );
   }
 
@@ -250,9 +260,7 @@ const SWEEP_ROWS = 1_000;
 const MIGRATIONS = [
   `CREATE TABLE tenant (id INTEGER PRIMARY KEY CHECK (id = 1), record TEXT NOT NULL);
    CREATE TABLE accounts (
-     scope TEXT PRIMARY KEY, token_units INTEGER NOT NULL, tokens_at_ms INTEGER NOT NULL,
-     request_units INTEGER NOT NULL, requests_at_ms INTEGER NOT NULL, slot INTEGER NOT NULL,
-     slot_tokens INTEGER NOT NULL, held_tokens INTEGER NOT NULL, open INTEGER NOT NULL) WITHOUT ROWID;
+     scope TEXT PRIMARY KEY, body TEXT NOT NULL, open INTEGER NOT NULL) WITHOUT ROWID;
    CREATE TABLE day_slots (
      scope TEXT NOT NULL, slot INTEGER NOT NULL, tokens INTEGER NOT NULL, PRIMARY KEY (scope, slot)) WITHOUT ROWID;
    CREATE TABLE reservations (
@@ -265,18 +273,6 @@ const MIGRATIONS = [
      cached_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, requests INTEGER NOT NULL,
      PRIMARY KEY (day, key_id, model)) WITHOUT ROWID`,
 ];
-
-type AccountRow = {
-  scope: string;
-  token_units: number;
-  tokens_at_ms: number;
-  request_units: number;
-  requests_at_ms: number;
-  slot: number;
-  slot_tokens: number;
-  held_tokens: number;
-  open: number;
-};
 
 type ReservationRow = {
   id: string;
@@ -300,24 +296,6 @@ type UsageSqlRow = {
   output_tokens: number;
   requests: number;
 };
-
-function accountFrom(row: AccountRow, rows: DaySlot[]): Account {
-  const older = rows.filter((entry) => entry.slot < row.slot);
-  const day = {
-    slot: row.slot,
-    slotTokens: row.slot_tokens,
-    older,
-    olderTokens: older.reduce((sum, entry) => sum + entry.tokens, 0),
-  };
-  return {
-    scope: row.scope,
-    tokens: { levelUnits: row.token_units, atMs: row.tokens_at_ms },
-    requests: { levelUnits: row.request_units, atMs: row.requests_at_ms },
-    day,
-    heldTokens: row.held_tokens,
-    open: row.open,
-  };
-}
 
 function reservationFrom(row: ReservationRow): Reservation {
   return {

@@ -2,10 +2,21 @@ import { DurableObject } from "cloudflare:workers";
 import { DENIAL_CACHE_MS } from "../bounds.ts";
 import type { TenantRecord } from "../catalogue.ts";
 import type { Env } from "../env.ts";
-import { isFresh, newAccount, settleTime } from "../limits/account.ts";
-import { cancel, checkKey, expire, finish, limitsOf, report, reserve } from "../limits/home.ts";
+import { type Account, isFresh, newAccount, settleTime } from "../limits/account.ts";
+import {
+  type Change,
+  cancel,
+  checkKey,
+  expire,
+  finish,
+  limitsOf,
+  report,
+  reserve,
+} from "../limits/ledger.ts";
 import type { BudgetReport, KeyCheck, ReserveAnswer, ReserveAsk, TenantUsage } from "../limits/messages.ts";
+import { HOME_PURSE } from "../limits/purse.ts";
 import { limitState } from "../limits/standing.ts";
+import { HOME_ROWS } from "./account-rows.ts";
 import { registryReader } from "./stub.ts";
 import { TenantBook } from "./tenant-book.ts";
 import { Tick } from "./tick.ts";
@@ -15,7 +26,7 @@ import { Tick } from "./tick.ts";
  * core (src/limits) decide, and writes rows. Every method is idempotent, since the runtime may call twice.
  */
 export class TenantBudget extends DurableObject<Env> {
-  readonly #book: TenantBook;
+  readonly #book: TenantBook<Account>;
   readonly #tick: Tick;
   /** When the alarm is set for; null: not known or none. It only ever moves earlier. */
   #alarmAtMs: number | null = null;
@@ -23,7 +34,7 @@ export class TenantBudget extends DurableObject<Env> {
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
-    this.#book = new TenantBook(ctx.storage.sql);
+    this.#book = new TenantBook(ctx.storage.sql, HOME_PURSE, HOME_ROWS);
     this.#tick = new Tick(
       (run) =>
         ctx.storage.transactionSync(() => {
@@ -122,7 +133,7 @@ export class TenantBudget extends DurableObject<Env> {
     if (next !== null) this.#wakeBy(Math.max(next, nowMs + 1_000));
   }
 
-  #change(transition: (nowMs: number) => ReturnType<typeof finish>): Promise<void> {
+  #change(transition: (nowMs: number) => Change<Account> | null): Promise<void> {
     return this.#tick.run(() => {
       if (!this.#book.known) return;
       const nowMs = Date.now();

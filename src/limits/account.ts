@@ -1,6 +1,7 @@
 import type { Limits } from "../catalogue.ts";
 import type { Dimension, Failure, LimitScope } from "../errors.ts";
 import { accrue, available, type Bucket, fullBucket, take, waitMs } from "./bucket.ts";
+import { NONE, type Quantity } from "./lease.ts";
 import { type DayWindow, emptyWindow, roll, slotAt, spend, spentTokens, windowWaitMs } from "./window.ts";
 
 /**
@@ -17,6 +18,8 @@ export interface Account {
   readonly heldTokens: number;
   /** Requests that run. */
   readonly open: number;
+  /** What leases hold of it elsewhere: granted, and neither settled nor returned. */
+  readonly leased: Quantity;
 }
 
 /** What admission asks of each of its accounts at once. */
@@ -35,6 +38,7 @@ export function newAccount(scope: string, limits: Limits, nowMs: number): Accoun
     day: emptyWindow(nowMs),
     heldTokens: 0,
     open: 0,
+    leased: NONE,
   };
 }
 
@@ -43,10 +47,10 @@ export function settleTime(account: Account, limits: Limits, nowMs: number): Acc
   return {
     ...account,
     tokens: limits.tokensPerMinute
-      ? accrue(account.tokens, limits.tokensPerMinute, account.heldTokens, nowMs)
+      ? accrue(account.tokens, limits.tokensPerMinute, account.heldTokens + account.leased.tokens, nowMs)
       : fullBucket(0, nowMs),
     requests: limits.requestsPerMinute
-      ? accrue(account.requests, limits.requestsPerMinute, 0, nowMs)
+      ? accrue(account.requests, limits.requestsPerMinute, account.leased.requests, nowMs)
       : fullBucket(0, nowMs),
     day: roll(account.day, nowMs),
   };
@@ -77,8 +81,9 @@ export function refusal(account: Account, limits: Limits, ask: Ask, nowMs: numbe
       return { tag: "request_too_large", scope, dimension, limit, requested: ask.leastTokens };
     }
   }
-  if (concurrentRequests !== undefined && account.open >= concurrentRequests) {
-    return limited("concurrent_requests", concurrentRequests, account.open, 1, 1_000);
+  const places = account.open + account.leased.slots;
+  if (concurrentRequests !== undefined && places >= concurrentRequests) {
+    return limited("concurrent_requests", concurrentRequests, places, 1, 1_000);
   }
   if (requestsPerMinute !== undefined && available(account.requests) < 1) {
     const used = requestsPerMinute - available(account.requests);
@@ -96,13 +101,19 @@ export function refusal(account: Account, limits: Limits, ask: Ask, nowMs: numbe
     return limited("tokens_per_minute", tokensPerMinute, used, ask.tokens, retryAfterMs);
   }
   if (tokensPerDay !== undefined) {
-    const used = spentTokens(account.day) + account.heldTokens;
+    const used = committed(account);
     if (used + ask.tokens > tokensPerDay) {
-      const retryAfterMs = windowWaitMs(account.day, account.heldTokens, tokensPerDay, ask.tokens, nowMs);
+      const held = account.heldTokens + account.leased.tokens;
+      const retryAfterMs = windowWaitMs(account.day, held, tokensPerDay, ask.tokens, nowMs);
       return limited("tokens_per_day", tokensPerDay, used, ask.tokens, retryAfterMs);
     }
   }
   return null;
+}
+
+/** Of a day's tokens: spent, held here, and leased out. */
+export function committed(account: Account): number {
+  return spentTokens(account.day) + account.heldTokens + account.leased.tokens;
 }
 
 /** Takes one request and holds its tokens. Only after `refusal` said null for every account. */
@@ -119,8 +130,7 @@ export function admit(account: Account, tokens: number): Account {
 /** Tokens that an open reservation may hold on top, at most `wanted`. */
 export function extendable(account: Account, limits: Limits, wanted: number): number {
   const byMinute = limits.tokensPerMinute === undefined ? wanted : available(account.tokens);
-  const spent = spentTokens(account.day) + account.heldTokens;
-  const byDay = limits.tokensPerDay === undefined ? wanted : limits.tokensPerDay - spent;
+  const byDay = limits.tokensPerDay === undefined ? wanted : limits.tokensPerDay - committed(account);
   return Math.max(0, Math.min(wanted, byMinute, byDay));
 }
 
@@ -162,6 +172,7 @@ export function isFresh(account: Account, limits: Limits, nowMs: number): boolea
   return (
     account.open === 0 &&
     account.heldTokens === 0 &&
+    account.leased.tokens + account.leased.requests + account.leased.slots === 0 &&
     account.tokens.levelUnits >= fresh.tokens.levelUnits &&
     account.requests.levelUnits >= fresh.requests.levelUnits &&
     spentTokens(account.day) === 0 &&

@@ -1,8 +1,9 @@
+import { LEASE_TTL_MS } from "../bounds.ts";
 import type { Limits } from "../catalogue.ts";
-import { type Account, scopeKind } from "./account.ts";
+import { type Account, committed, scopeKind } from "./account.ts";
 import { available, waitMs } from "./bucket.ts";
+import { free, type LeaseAccount } from "./lease-holder.ts";
 import type { Level, LimitState, Standing } from "./messages.ts";
-import { spentTokens } from "./window.ts";
 
 /** The tightest level over all scopes of a request, by what remains. Accounts are at `nowMs`. */
 export function standingOf(accounts: readonly Account[], limits: readonly Limits[]): Standing {
@@ -31,6 +32,24 @@ export function standingOf(accounts: readonly Account[], limits: readonly Limits
   return { tokens, requests };
 }
 
+/** The same where a lease is spent: what remains is what may be drawn here without asking the home. */
+export function leaseStanding(leases: readonly LeaseAccount[], limits: readonly Limits[]): Standing {
+  let tokens: Level | null = null;
+  let requests: Level | null = null;
+  leases.forEach((lease, index) => {
+    const { tokensPerMinute, requestsPerMinute } = limits[index]!;
+    const scope = scopeKind(lease.scope);
+    const left = free(lease);
+    const level = (limit: number, remaining: number): Level => {
+      return { scope, limit, remaining: Math.max(0, remaining), resetMs: LEASE_TTL_MS };
+    };
+    if (tokensPerMinute !== undefined) tokens = tighter(tokens, level(tokensPerMinute, left.tokens));
+    if (requestsPerMinute !== undefined)
+      requests = tighter(requests, level(requestsPerMinute, left.requests));
+  });
+  return { tokens, requests };
+}
+
 /** One account's limits for the admin API. */
 export function limitState(account: Account, limits: Limits): LimitState {
   const { tokensPerMinute, tokensPerDay, requestsPerMinute, concurrentRequests } = limits;
@@ -39,13 +58,13 @@ export function limitState(account: Account, limits: Limits): LimitState {
     tokensPerMinute: tokensPerMinute
       ? { limit: tokensPerMinute, available: available(account.tokens) }
       : null,
-    tokensPerDay: tokensPerDay
-      ? { limit: tokensPerDay, used: spentTokens(account.day) + account.heldTokens }
-      : null,
+    tokensPerDay: tokensPerDay ? { limit: tokensPerDay, used: committed(account) } : null,
     requestsPerMinute: requestsPerMinute
       ? { limit: requestsPerMinute, available: available(account.requests) }
       : null,
-    concurrentRequests: concurrentRequests ? { limit: concurrentRequests, running: account.open } : null,
+    concurrentRequests: concurrentRequests
+      ? { limit: concurrentRequests, running: account.open + account.leased.slots }
+      : null,
   };
 }
 

@@ -1,7 +1,8 @@
 import type { KeyRecord, Limits, TenantRecord } from "../../src/catalogue.ts";
 import type { Usage } from "../../src/contract/report.ts";
 import type { Account } from "../../src/limits/account.ts";
-import type { Book, Change } from "../../src/limits/home.ts";
+import type { Book, Change } from "../../src/limits/ledger.ts";
+import { HOME_PURSE } from "../../src/limits/purse.ts";
 import type { Reservation } from "../../src/limits/reservation.ts";
 
 /** A tenant with one key, as the registry would deliver it. */
@@ -46,7 +47,8 @@ export const ASK = {
 } as const;
 
 /** A book in memory that also adds up what was settled, for comparison with what was reported. */
-export class MemoryBook implements Book {
+export class MemoryBook implements Book<Account> {
+  readonly purse = HOME_PURSE;
   record: TenantRecord;
   readonly accounts = new Map<string, Account>();
   readonly reservations = new Map<string, Reservation>();
@@ -65,7 +67,7 @@ export class MemoryBook implements Book {
     return this.reservations.get(id);
   }
 
-  apply(change: Change | null): void {
+  apply(change: Change<Account> | null): void {
     if (!change) return;
     for (const account of change.accounts) this.accounts.set(account.scope, account);
     this.reservations.set(change.reservation.id, change.reservation);

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { available } from "../../../src/limits/bucket.ts";
-import { cancel, report, reserve } from "../../../src/limits/home.ts";
+import { cancel, report, reserve } from "../../../src/limits/ledger.ts";
 import type { BudgetReport } from "../../../src/limits/messages.ts";
 import { ASK, MemoryBook, tenantRecord } from "../../support/tenant.ts";
 

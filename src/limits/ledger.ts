@@ -2,21 +2,9 @@ import { FIRST_STEP_TOKENS, START_DEADLINE_MS, UNREPORTED_GRACE_MS } from "../bo
 import type { KeyRecord, Limits, TenantRecord } from "../catalogue.ts";
 import type { Usage } from "../contract/report.ts";
 import { type Failure, told } from "../errors.ts";
-import {
-  type Account,
-  admit,
-  extendable,
-  hold,
-  leave,
-  newAccount,
-  refusal,
-  release,
-  returnRequest,
-  settle,
-  settleTime,
-  wholeBudget,
-} from "./account.ts";
+import { wholeBudget } from "./account.ts";
 import type { BudgetReport, KeyCheck, ReserveAnswer, ReserveAsk } from "./messages.ts";
+import type { Purse } from "./purse.ts";
 import {
   awaited,
   holdAheadTokens,
@@ -26,21 +14,22 @@ import {
   usageOf,
   usedTokens,
 } from "./reservation.ts";
-import { standingOf } from "./standing.ts";
 
 /**
- * The home of a tenant's budget: pure transitions over its accounts and reservations. A transition reads a book,
- * gets a message and the time, and returns what to write; it has no clock and touches nothing.
+ * A tenant's ledger: pure transitions over what its scopes may spend and its reservations. A transition reads a book,
+ * gets a message and the time, and returns what to write; it has no clock and touches nothing. The same code runs at a
+ * tenant's home over accounts and elsewhere over leases (purse.ts).
  */
-export interface Book {
+export interface Book<P> {
   readonly record: TenantRecord;
-  account(scope: string): Account | undefined;
+  readonly purse: Purse<P>;
+  account(scope: string): P | undefined;
   reservation(id: string): Reservation | undefined;
 }
 
 /** What a transition writes, all of it or nothing. */
-export interface Change {
-  readonly accounts: readonly Account[];
+export interface Change<P> {
+  readonly accounts: readonly P[];
   readonly reservation: Reservation;
   /** Usage that was not settled before this change. */
   readonly settled: Usage;
@@ -51,11 +40,11 @@ export interface Change {
 const NO_USAGE: Usage = { promptTokens: 0, cachedTokens: 0, outputTokens: 0 };
 
 /** Admits a request under every limit of every scope it touches, or under none. */
-export function reserve(
-  book: Book,
+export function reserve<P>(
+  book: Book<P>,
   ask: ReserveAsk,
   nowMs: number,
-): { answer: ReserveAnswer; change: Change | null } {
+): { answer: ReserveAnswer; change: Change<P> | null } {
   const key = book.record.keys.find((candidate) => candidate.id === ask.keyId);
   const denied = denial(book.record, key, ask.secretHash, nowMs) ?? modelDenial(book.record, ask.model);
   if (denied) return { answer: { ok: false, failure: denied, standing: null }, change: null };
@@ -64,7 +53,11 @@ export function reserve(
   const limits = scopes.map((scope) => limitsOf(book.record, scope));
   const accounts = scopes.map((scope, index) => accountAt(book, scope, limits[index]!, nowMs));
   const whole = Math.min(...limits.map(wholeBudget));
-  if (again) return { answer: admitted(book, accounts, limits, again.heldTokens, ask, whole), change: null };
+  if (again)
+    return {
+      answer: admitted(book, accounts, limits, again.heldTokens, ask, whole),
+      change: null,
+    };
 
   const leastTokens = ask.promptTokens + (ask.generates ? ask.choices : 0);
   const firstStep = ask.generates
@@ -72,13 +65,13 @@ export function reserve(
     : 0;
   const tokens = Math.max(leastTokens, Math.min(ask.promptTokens + firstStep, whole));
   const refusals = accounts.flatMap(
-    (account, index) => refusal(account, limits[index]!, { tokens, leastTokens }, nowMs) ?? [],
+    (account, index) => book.purse.refusal(account, limits[index]!, { tokens, leastTokens }, nowMs) ?? [],
   );
   if (refusals.length > 0) {
     const failure = refusals.reduce(latest);
-    return { answer: { ok: false, failure, standing: standingOf(accounts, limits) }, change: null };
+    return { answer: { ok: false, failure, standing: book.purse.standing(accounts, limits) }, change: null };
   }
-  const after = accounts.map((account) => admit(account, tokens));
+  const after = accounts.map((account) => book.purse.admit(account, tokens));
   const reservation: Reservation = {
     id: ask.requestId,
     keyId: ask.keyId,
@@ -101,7 +94,12 @@ export function reserve(
  * Settles what a report adds and extends the hold for the next seconds. `stop` is true when nothing can be held
  * any more and the tenant's policy is to end such streams.
  */
-export function report(book: Book, message: BudgetReport, nowMs: number): { change: Change; stop: boolean } {
+export function report<P>(
+  book: Book<P>,
+  message: BudgetReport,
+  nowMs: number,
+): { change: Change<P>; stop: boolean } {
+  const { purse } = book;
   const before = book.reservation(message.requestId) ?? unknownReservation(book.record, message, nowMs);
   const limits = before.scopes.map((scope) => limitsOf(book.record, scope));
   let accounts = before.scopes.map((scope, index) => accountAt(book, scope, limits[index]!, nowMs));
@@ -113,7 +111,7 @@ export function report(book: Book, message: BudgetReport, nowMs: number): { chan
   if (newTokens < 0) throw new Error(`limits: usage of ${before.id} fell by ${-newTokens} tokens (I7)`);
 
   const fromHeld = Math.min(newTokens, after.heldTokens);
-  accounts = accounts.map((account) => settle(account, newTokens, fromHeld));
+  accounts = accounts.map((account) => purse.settle(account, newTokens, fromHeld));
   after = { ...after, heldTokens: after.heldTokens - fromHeld };
   const settled = difference(usageOf(after), usageOf(before));
   const counted = before.state !== "settled" && isOver(after);
@@ -121,12 +119,14 @@ export function report(book: Book, message: BudgetReport, nowMs: number): { chan
   let stop = false;
   if (before.state !== "open" || isOver(after)) {
     const state = unsent && before.state === "void" ? "void" : "settled";
-    ({ accounts, reservation: after } = close(accounts, after, state));
+    ({ accounts, reservation: after } = close(book, accounts, after, state));
   } else {
     const ahead = unsentTokens + holdAheadTokens(message.tokensPerSecond);
     const wanted = Math.max(0, ahead - after.heldTokens);
-    const more = Math.min(...accounts.map((account, index) => extendable(account, limits[index]!, wanted)));
-    if (more > 0) accounts = accounts.map((account) => hold(account, more));
+    const more = Math.min(
+      ...accounts.map((account, index) => purse.extendable(account, limits[index]!, wanted, nowMs)),
+    );
+    if (more > 0) accounts = accounts.map((account) => purse.hold(account, more));
     after = { ...after, heldTokens: after.heldTokens + more };
     stop = book.record.tenant.overdraft === "stop" && after.heldTokens <= unsentTokens;
   }
@@ -134,33 +134,28 @@ export function report(book: Book, message: BudgetReport, nowMs: number): { chan
 }
 
 /** The request no longer runs, its last report is still to come: frees its place among concurrent requests. */
-export function finish(book: Book, requestId: string, nowMs: number): Change | null {
+export function finish<P>(book: Book<P>, requestId: string, nowMs: number): Change<P> | null {
   const before = book.reservation(requestId);
   if (!before?.running) return null;
-  const accounts = accountsOf(book, before, nowMs).map(leave);
+  const accounts = accountsOf(book, before, nowMs).map(book.purse.leave);
   return { accounts, reservation: { ...before, running: false }, settled: NO_USAGE, counted: false };
 }
 
 /** Nothing more will run for it: gives back all that was not reported as used, and all if nothing was. */
-export function cancel(book: Book, requestId: string, nowMs: number): Change | null {
+export function cancel<P>(book: Book<P>, requestId: string, nowMs: number): Change<P> | null {
   const before = book.reservation(requestId);
   if (before?.state !== "open") return null;
   const heardOf = before.attempts.length > 0;
-  const accounts = accountsOf(book, before, nowMs);
-  const closed = close(
-    heardOf ? accounts : accounts.map(returnRequest),
-    before,
-    heardOf ? "settled" : "void",
-  );
+  const closed = close(book, accountsOf(book, before, nowMs), before, heardOf ? "settled" : "void");
   return { ...closed, settled: NO_USAGE, counted: heardOf };
 }
 
 /** Ends a reservation whose deadline passed: void if no gate ever reported on it, else settled as reported. */
-export function expire(book: Book, requestId: string, nowMs: number): Change | null {
+export function expire<P>(book: Book<P>, requestId: string, nowMs: number): Change<P> | null {
   const before = book.reservation(requestId);
   if (before?.state !== "open" || before.deadlineMs > nowMs) return null;
   const heardOf = before.attempts.length > 0;
-  const closed = close(accountsOf(book, before, nowMs), before, heardOf ? "settled" : "void");
+  const closed = close(book, accountsOf(book, before, nowMs), before, heardOf ? "settled" : "void");
   return { ...closed, settled: NO_USAGE, counted: heardOf };
 }
 
@@ -177,12 +172,23 @@ export function limitsOf(record: TenantRecord, scope: string): Limits {
   return record.keys.find((key) => `key:${key.id}` === scope)?.limits ?? {};
 }
 
-function close(accounts: readonly Account[], reservation: Reservation, state: "settled" | "void") {
+/**
+ * Ends a reservation: what it still holds is free again, and its request counts, unless nothing ever ran for it (it was
+ * open and is void now). A reservation that was closed before holds nothing, so closing it again changes nothing.
+ */
+function close<P>(
+  { purse }: Book<P>,
+  accounts: readonly P[],
+  reservation: Reservation,
+  state: "settled" | "void",
+): { accounts: P[]; reservation: Reservation } {
   const { heldTokens, running } = reservation;
+  const wasOpen = reservation.state === "open";
   return {
     accounts: accounts.map((account) => {
-      const released = release(account, heldTokens);
-      return running ? leave(released) : released;
+      const released = purse.release(account, heldTokens);
+      const left = running ? purse.leave(released) : released;
+      return wasOpen ? purse.endRequest(left, state === "settled") : left;
     }),
     reservation: { ...reservation, heldTokens: 0, running: false, state },
   };
@@ -214,11 +220,12 @@ function scopesOf(record: TenantRecord, key: KeyRecord, endUser: string | null):
   return scopes;
 }
 
-function accountAt(book: Book, scope: string, limits: Limits, nowMs: number): Account {
-  return settleTime(book.account(scope) ?? newAccount(scope, limits, nowMs), limits, nowMs);
+function accountAt<P>(book: Book<P>, scope: string, limits: Limits, nowMs: number): P {
+  const { purse } = book;
+  return purse.at(book.account(scope) ?? purse.fresh(scope, limits, nowMs), limits, nowMs);
 }
 
-function accountsOf(book: Book, reservation: Reservation, nowMs: number): Account[] {
+function accountsOf<P>(book: Book<P>, reservation: Reservation, nowMs: number): P[] {
   return reservation.scopes.map((scope) => accountAt(book, scope, limitsOf(book.record, scope), nowMs));
 }
 
@@ -239,9 +246,9 @@ function unknownReservation(record: TenantRecord, message: BudgetReport, nowMs: 
   };
 }
 
-function admitted(
-  book: Book,
-  accounts: readonly Account[],
+function admitted<P>(
+  book: Book<P>,
+  accounts: readonly P[],
   limits: readonly Limits[],
   reservedTokens: number,
   ask: ReserveAsk,
@@ -255,9 +262,9 @@ function admitted(
     outputCapTokens: ask.generates && Number.isFinite(whole) ? Math.max(1, perChoice) : null,
     finishEagerly: accounts.some((account, index) => {
       const limit = limits[index]!.concurrentRequests;
-      return limit !== undefined && account.open * 2 >= limit;
+      return limit !== undefined && book.purse.open(account) * 2 >= limit;
     }),
-    standing: standingOf(accounts, limits),
+    standing: book.purse.standing(accounts, limits),
     profile: {
       tenantId: tenant.id,
       version: tenant.version,

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { settleTime } from "../../../src/limits/account.ts";
 import { available } from "../../../src/limits/bucket.ts";
-import { cancel, expire, finish, report, reserve } from "../../../src/limits/home.ts";
+import { cancel, expire, finish, report, reserve } from "../../../src/limits/ledger.ts";
 import type { BudgetReport } from "../../../src/limits/messages.ts";
 import { spentTokens } from "../../../src/limits/window.ts";
 import { ASK, MemoryBook, tenantRecord } from "../../support/tenant.ts";

@@ -1,0 +1,31 @@
+import type { Account } from "../limits/account.ts";
+import type { LeaseAccount } from "../limits/lease-holder.ts";
+import type { AccountRows } from "./tenant-book.ts";
+
+/**
+ * An account at home. Its row holds the slot that is being filled; the earlier slots of the day are rows of their own,
+ * each written once, or every write would carry the whole day along.
+ */
+export const HOME_ROWS: AccountRows<Account> = {
+  write: ({ day, ...account }) => JSON.stringify({ ...account, slot: day.slot, slotTokens: day.slotTokens }),
+  read(body, slots) {
+    const { slot, slotTokens, ...account } = JSON.parse(body) as Omit<Account, "day"> & {
+      slot: number;
+      slotTokens: number;
+    };
+    const older = slots.filter((entry) => entry.slot < slot);
+    const olderTokens = older.reduce((sum, entry) => sum + entry.tokens, 0);
+    return { ...account, day: { slot, slotTokens, older, olderTokens } };
+  },
+  endedSlots: (before, after) =>
+    before.day.slot === after.day.slot
+      ? []
+      : after.day.older.filter((entry) => entry.slot >= before.day.slot),
+};
+
+/** A lease elsewhere: no day window, the home keeps it. */
+export const LEASE_ROWS: AccountRows<LeaseAccount> = {
+  write: (lease) => JSON.stringify(lease),
+  read: (body) => JSON.parse(body) as LeaseAccount,
+  endedSlots: () => [],
+};

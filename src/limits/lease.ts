@@ -1,0 +1,70 @@
+/**
+ * Leases: parts of a home's budget that another location spends without asking. Everything that home and holder tell
+ * each other is cumulative: granted, settled and returned only ever grow, so a message that is lost, repeated, late
+ * or out of order can at worst leave the home believing that more is outstanding than there is. That wastes a little
+ * budget for a moment; it never mints a token (I5).
+ *
+ *   granted  what the home has taken from its account for this lease; only the home raises it
+ *   settled  what was used; only the holder raises it
+ *   returned what the holder gave back unspent; only the holder raises it
+ *   outstanding = granted − settled − returned, counted by the home as if it were spent
+ */
+export interface Quantity {
+  readonly tokens: number;
+  readonly requests: number;
+  /** Places among concurrent requests. Never settled, only returned. */
+  readonly slots: number;
+}
+
+export const NONE: Quantity = { tokens: 0, requests: 0, slots: 0 };
+
+export function plus(one: Quantity, other: Quantity): Quantity {
+  return {
+    tokens: one.tokens + other.tokens,
+    requests: one.requests + other.requests,
+    slots: one.slots + other.slots,
+  };
+}
+
+export function minus(one: Quantity, other: Quantity): Quantity {
+  return {
+    tokens: one.tokens - other.tokens,
+    requests: one.requests - other.requests,
+    slots: one.slots - other.slots,
+  };
+}
+
+/** The larger of each: what a cumulative counter is after a message of unknown age. */
+export function furthest(one: Quantity, other: Quantity): Quantity {
+  return {
+    tokens: Math.max(one.tokens, other.tokens),
+    requests: Math.max(one.requests, other.requests),
+    slots: Math.max(one.slots, other.slots),
+  };
+}
+
+/** What a holder tells the home, and asks of it. */
+export interface Renewal {
+  /** The holder's location hint. */
+  readonly holder: string;
+  readonly scope: string;
+  /** The lease that it has, or 0 for none. */
+  readonly lease: number;
+  /** Grows with every renewal of this holder and scope: what an old one wants is not granted again. */
+  readonly sequence: number;
+  readonly settled: Quantity;
+  readonly returned: Quantity;
+  /** What it would like to hold free, on top of what its running requests hold. */
+  readonly want: Quantity;
+}
+
+/** What the home answers. */
+export interface LeaseTerms {
+  readonly scope: string;
+  readonly lease: number;
+  readonly granted: Quantity;
+  /** From the instant at which the renewal was sent, on the holder's clock. */
+  readonly ttlMs: number;
+  /** Others are short: the holder is to give back what it holds free above this. */
+  readonly keepTokens: number | null;
+}

@@ -1,0 +1,61 @@
+import type { Limits } from "../catalogue.ts";
+import type { Failure } from "../errors.ts";
+import * as account from "./account.ts";
+import * as lease from "./lease-holder.ts";
+import type { Standing } from "./messages.ts";
+import { leaseStanding, standingOf } from "./standing.ts";
+
+/**
+ * What a reservation draws on. At home it is an account that refills; elsewhere a lease that does not. Reservations
+ * are the same in both places: one ledger (ledger.ts) over either purse.
+ */
+export interface Purse<P> {
+  /** As it is when nothing was ever drawn. */
+  fresh(scope: string, limits: Limits, nowMs: number): P;
+  /** Brought to `nowMs`: refill at home, clock checks on a lease. Comes before any other operation. */
+  at(purse: P, limits: Limits, nowMs: number): P;
+  refusal(purse: P, limits: Limits, ask: account.Ask, nowMs: number): Failure | null;
+  admit(purse: P, tokens: number): P;
+  extendable(purse: P, limits: Limits, wanted: number, nowMs: number): number;
+  hold(purse: P, tokens: number): P;
+  settle(purse: P, usedTokens: number, fromHeld: number): P;
+  release(purse: P, tokens: number): P;
+  leave(purse: P): P;
+  /** The request is over: it counts against the rate, or, when nothing ran, is given back. */
+  endRequest(purse: P, ran: boolean): P;
+  /** Requests that run. */
+  open(purse: P): number;
+  /** Where the scopes of a request stand, for its headers. */
+  standing(purses: readonly P[], limits: readonly Limits[]): Standing;
+}
+
+export const HOME_PURSE: Purse<account.Account> = {
+  fresh: account.newAccount,
+  at: account.settleTime,
+  refusal: account.refusal,
+  admit: account.admit,
+  extendable: (purse, limits, wanted) => account.extendable(purse, limits, wanted),
+  hold: account.hold,
+  settle: account.settle,
+  release: account.release,
+  leave: account.leave,
+  // At home the request was taken at admission.
+  endRequest: (purse, ran) => (ran ? purse : account.returnRequest(purse)),
+  open: (purse) => purse.open + purse.leased.slots,
+  standing: standingOf,
+};
+
+export const LEASE_PURSE: Purse<lease.LeaseAccount> = {
+  fresh: (scope, _limits, nowMs) => lease.newLease(scope, nowMs),
+  at: (purse, _limits, nowMs) => lease.leaseTime(purse, nowMs),
+  refusal: (purse, _limits, ask, nowMs) => lease.leaseRefusal(purse, ask, nowMs),
+  admit: lease.leaseAdmit,
+  extendable: (purse, _limits, wanted, nowMs) => lease.leaseExtendable(purse, wanted, nowMs),
+  hold: lease.leaseHold,
+  settle: lease.leaseSettle,
+  release: lease.leaseRelease,
+  leave: lease.leaseLeave,
+  endRequest: (purse, ran) => (ran ? lease.leaseSpendRequest(purse) : lease.leaseReturnRequest(purse)),
+  open: (purse) => purse.open,
+  standing: leaseStanding,
+};
