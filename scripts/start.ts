@@ -1,4 +1,4 @@
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { planFromFile, simulatedPlan } from "../sim/stack/plan.ts";
@@ -7,9 +7,10 @@ import { type StackInfo, startStack } from "../sim/stack/stack.ts";
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const USAGE = `npm start [-- --origins FILE]
 
-  --origins FILE   real vLLM servers instead of simulated ones, as
-                   {"models":["llama"],"regions":{"us-east":["http://10.0.0.5:8000"]}}
-  PORT=8787        where the edge listens`;
+  --origins FILE                  real vLLM servers instead of simulated ones, as
+                                  {"models":["llama"],"regions":{"us-east":["http://10.0.0.5:8000"]}}
+  PORT=8787                       where the edge listens
+  MERIDIAN_STATE_DIR=.meridian    storage, secrets and logs, kept between runs`;
 
 /** The whole product on one machine: edge, gates, and replicas unless real ones are named. */
 async function main(): Promise<void> {
@@ -26,7 +27,7 @@ async function main(): Promise<void> {
   const stack = await startStack({
     plan,
     port,
-    stateDir: join(ROOT, ".meridian"),
+    stateDir: resolve(process.env.MERIDIAN_STATE_DIR ?? join(ROOT, ".meridian")),
     progress: (line) => console.log(`  … ${line}`),
   });
   let stopping = false;

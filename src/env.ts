@@ -3,8 +3,16 @@ import type { RegionPool } from "./durable/region-pool.ts";
 import type { Registry } from "./durable/registry.ts";
 import type { TenantBudget } from "./durable/tenant-budget.ts";
 
+/** What may be absent: without Redis the router does without flood guard, lists and mirror (docs/upstash.md). */
+export interface OptionalSettings {
+  readonly UPSTASH_REDIS_REST_URL?: string;
+  readonly UPSTASH_REDIS_REST_TOKEN?: string;
+  /** Requests per 10 s from one client address with one key; default 1,000. */
+  readonly FLOOD_REQUESTS_PER_10S?: string;
+}
+
 /** Bindings of the Worker, as wrangler.toml declares them. */
-export interface Env {
+export interface Env extends OptionalSettings {
   readonly REGISTRY: DurableObjectNamespace<Registry>;
   readonly DIRECTORY: DurableObjectNamespace<Directory>;
   readonly TENANT_BUDGET: DurableObjectNamespace<TenantBudget>;

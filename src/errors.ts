@@ -28,6 +28,7 @@ export type Failure =
   | { tag: "invalid_key" }
   | { tag: "revoked_key" }
   | { tag: "tenant_suspended" }
+  | { tag: "address_denied" }
   | { tag: "admin_required" }
   // Budgets
   | {
@@ -46,6 +47,7 @@ export type Failure =
       limit: number;
       requested: number;
     }
+  | { tag: "flooded"; retryAfterMs: number }
   | { tag: "budget_unavailable"; retryAfterMs: number; internalDetail: string }
   // Origins
   | { tag: "no_capacity"; model: string; retryAfterMs: number }
@@ -201,6 +203,14 @@ export function told(failure: Failure): Told {
         message: "This account is suspended.",
         shouldRetry: false,
       };
+    case "address_denied":
+      return {
+        status: 403,
+        type: "permission_error",
+        code: "address_denied",
+        message: "Requests from this address are not accepted.",
+        shouldRetry: false,
+      };
     case "admin_required":
       return {
         status: 401,
@@ -219,6 +229,14 @@ export function told(failure: Failure): Told {
           `This request needs ${failure.requested} tokens, more than the ${failure.scope}'s whole limit of ` +
           `${failure.limit} ${DIMENSION_NAMES[failure.dimension]}. It can never be admitted.`,
         shouldRetry: false,
+      };
+    case "flooded":
+      return {
+        status: 429,
+        type: "requests",
+        code: "rate_limit_exceeded",
+        message: `Too many requests at once. Please try again in ${(failure.retryAfterMs / 1_000).toFixed(2)}s.`,
+        retryAfterMs: failure.retryAfterMs,
       };
     case "budget_unavailable":
       return {

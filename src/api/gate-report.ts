@@ -10,7 +10,7 @@ import {
 } from "../contract/report.ts";
 import { openTicket } from "../contract/usage-ticket.ts";
 import { withDeadline } from "../deadline.ts";
-import { type BudgetAddress, regionPool, tenantBudget } from "../durable/stub.ts";
+import { type BudgetAddress, budgetName, regionPool, tenantBudget } from "../durable/stub.ts";
 import type { Env } from "../env.ts";
 import { FailureError } from "../errors.ts";
 import type { BudgetReport } from "../limits/messages.ts";
@@ -19,17 +19,18 @@ import { poolConfig } from "../relay/seat.ts";
 import { directoryView } from "../relay/view.ts";
 import { type Secrets, secretsOf } from "../secrets.ts";
 import { count } from "../telemetry/metrics.ts";
+import { mirrorUsage, type Settled } from "../upstash/mirror.ts";
 
 /**
  * `POST /gate/v1/report`: one batch of a gate, fanned out. Usage goes to the budget that each ticket names, replica
  * state to the pools. Nothing is kept here, so a report finds its way even to an edge that just started.
  */
-export async function takeReport(request: Request, env: Env): Promise<Response> {
+export async function takeReport(request: Request, env: Env, ctx: ExecutionContext): Promise<Response> {
   const secrets = await secretsOf(env);
   const { report, pool, catalogue } = await authenticated(request, env, secrets);
   count("meridian_reports_total", { pool: pool.id });
   const [usage] = await Promise.all([
-    settleUsage(report, pool, env, secrets),
+    settleUsage(report, pool, env, secrets, ctx),
     Promise.allSettled(heartbeats(report, pool, catalogue, env)),
   ]);
   return Response.json(usage satisfies GateReply);
@@ -65,7 +66,13 @@ interface Batch {
   readonly reports: BudgetReport[];
 }
 
-async function settleUsage(report: GateReport, pool: Pool, env: Env, secrets: Secrets): Promise<GateReply> {
+async function settleUsage(
+  report: GateReport,
+  pool: Pool,
+  env: Env,
+  secrets: Secrets,
+  ctx: ExecutionContext,
+): Promise<GateReply> {
   const batches = new Map<string, Batch>();
   const nowMs = Date.now();
   await Promise.all(
@@ -73,9 +80,13 @@ async function settleUsage(report: GateReport, pool: Pool, env: Env, secrets: Se
       const ticket = await openTicket(entry.ticket, secrets.ticketKey, nowMs);
       // A gate settles what it was given. Anything else is forged or long over: dropping it is the right answer.
       if (ticket === null || ticket.pool !== pool.id) return;
-      const { tenantRef, generation } = ticket;
-      const address: BudgetAddress = { tenantRef, homeHint: ticket.homeHint as LocationHint, generation };
-      const name = `${tenantRef}/${ticket.homeHint}/${generation}`;
+      const address: BudgetAddress = {
+        tenantRef: ticket.tenantRef,
+        homeHint: ticket.homeHint as LocationHint,
+        generation: ticket.generation,
+        at: ticket.at as LocationHint,
+      };
+      const name = budgetName(address);
       const batch = batches.get(name) ?? { address, indexes: [], reports: [] };
       batches.set(name, batch);
       batch.indexes.push(index);
@@ -93,17 +104,20 @@ async function settleUsage(report: GateReport, pool: Pool, env: Env, secrets: Se
   );
   const stop: string[] = [];
   const again: number[] = [];
+  const settled: Settled[] = [];
   await Promise.all(
     [...batches.values()].map(async ({ address, indexes, reports }) => {
       try {
         const answer = await withDeadline(tenantBudget(env, address).report(reports), OBJECT_CALL_TIMEOUT_MS);
         stop.push(...answer.stop);
+        settled.push({ address, reports });
       } catch {
         // Out of reach: the gate keeps these and sends them again; settling twice settles once.
         again.push(...indexes);
       }
     }),
   );
+  mirrorUsage(settled, env, ctx);
   return { stop, again };
 }
 

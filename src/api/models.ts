@@ -1,10 +1,9 @@
 import { OBJECT_CALL_TIMEOUT_MS } from "../bounds.ts";
 import { withDeadline } from "../deadline.ts";
-import { tenantBudget } from "../durable/stub.ts";
+import { homeOf, tenantBudget } from "../durable/stub.ts";
 import type { Env } from "../env.ts";
 import { FailureError } from "../errors.ts";
 import { authenticate, rememberDenial } from "../relay/authenticate.ts";
-import { budgetAddress } from "../relay/reserve.ts";
 import { directoryView } from "../relay/view.ts";
 import { nearestHint } from "../routing/geo.ts";
 import { secretsOf } from "../secrets.ts";
@@ -13,7 +12,7 @@ import { clientPosition } from "./location.ts";
 /** `GET /v1/models`: what this key may use, as OpenAI lists it. */
 export async function listModels(request: Request, env: Env): Promise<Response> {
   const claims = await authenticate(request, await secretsOf(env));
-  const budget = tenantBudget(env, budgetAddress(claims));
+  const budget = tenantBudget(env, homeOf(claims.tenantRef, claims.homeHint));
   const checked = await withDeadline(
     budget.check(claims.keyId, claims.secretHash),
     OBJECT_CALL_TIMEOUT_MS,

@@ -10,6 +10,8 @@ export interface UsageTicket {
   readonly tenantRef: string;
   readonly homeHint: string;
   readonly generation: number;
+  /** Where the object that holds the reservation lives. */
+  readonly at: string;
   readonly requestId: string;
   readonly attempt: number;
   readonly keyId: string;
@@ -18,13 +20,14 @@ export interface UsageTicket {
   readonly issuedAtMs: number;
 }
 
-type Packed = [string, string, number, string, number, string, string, string, number];
+type Packed = [string, string, number, string, string, number, string, string, string, number];
 
 export async function signTicket(ticket: UsageTicket, key: CryptoKey): Promise<string> {
   const packed: Packed = [
     ticket.tenantRef,
     ticket.homeHint,
     ticket.generation,
+    ticket.at,
     ticket.requestId,
     ticket.attempt,
     ticket.keyId,
@@ -42,9 +45,9 @@ export async function openTicket(text: string, key: CryptoKey, nowMs: number): P
   if (!payload || !given || rest !== undefined) return null;
   if (!sameText(given, await signature(payload, key))) return null;
   const packed = JSON.parse(new TextDecoder().decode(fromBase64Url(payload))) as Packed;
-  const [tenantRef, homeHint, generation, requestId, attempt, keyId, pool, model, issuedAtMs] = packed;
+  const [tenantRef, homeHint, generation, at, requestId, attempt, keyId, pool, model, issuedAtMs] = packed;
   if (nowMs - issuedAtMs > TICKET_VALID_MS) return null;
-  return { tenantRef, homeHint, generation, requestId, attempt, keyId, pool, model, issuedAtMs };
+  return { tenantRef, homeHint, generation, at, requestId, attempt, keyId, pool, model, issuedAtMs };
 }
 
 /** 128 bits suffice against guessing, and tickets are many. */

@@ -1,5 +1,6 @@
 import type { Catalogue, LocationHint, TenantRecord } from "../catalogue.ts";
 import type { Env } from "../env.ts";
+import type { LeaseTerms, Renewal } from "../limits/lease.ts";
 import type { BudgetReport, KeyCheck, ReserveAnswer, ReserveAsk, TenantUsage } from "../limits/messages.ts";
 import type {
   AcquireAsk,
@@ -23,6 +24,15 @@ export interface TenantBudgetStub {
   finish(requestId: string): Promise<void>;
   cancel(requestId: string): Promise<void>;
   usage(): Promise<TenantUsage | null>;
+  usageHere(): Promise<Pick<TenantUsage, "byKey" | "open">>;
+  renew(messages: readonly Renewal[], knownVersion: number): Promise<RenewAnswer>;
+  recall(scope: string, keepTokens: number): Promise<void>;
+}
+
+export interface RenewAnswer {
+  readonly terms: readonly LeaseTerms[];
+  /** The tenant's record when the holder's is older: revocation and limits ride on leases. */
+  readonly record: TenantRecord | null;
 }
 
 export interface RegionPoolStub {
@@ -70,11 +80,33 @@ export interface BudgetAddress {
   readonly tenantRef: string;
   readonly homeHint: LocationHint;
   readonly generation: number;
+  /** Where the object itself lives: the home, or a location that spends a lease. */
+  readonly at: LocationHint;
 }
 
-export function tenantBudget(env: Env, { tenantRef, homeHint, generation }: BudgetAddress): TenantBudgetStub {
-  const name = `${tenantRef}/${homeHint}/${generation}`;
-  return env.TENANT_BUDGET.getByName(name, { locationHint: hint(homeHint) }) as unknown as TenantBudgetStub;
+/** A tenant's home. Generation 0: moving a budget to another object is not possible yet. */
+export function homeOf(tenantRef: string, homeHint: LocationHint): BudgetAddress {
+  return { tenantRef, homeHint, generation: 0, at: homeHint };
+}
+
+export function tenantBudget(env: Env, address: BudgetAddress): TenantBudgetStub {
+  const place = { locationHint: hint(address.at) };
+  return env.TENANT_BUDGET.getByName(budgetName(address), place) as unknown as TenantBudgetStub;
+}
+
+export function budgetName({ tenantRef, homeHint, generation, at }: BudgetAddress): string {
+  return `${tenantRef}/${homeHint}/${generation}/${at}`;
+}
+
+/** What an object's own name says. */
+export function budgetAddressOf(name: string): BudgetAddress {
+  const [tenantRef = "", homeHint = "enam", generation = "0", at = homeHint] = name.split("/");
+  return {
+    tenantRef,
+    homeHint: homeHint as LocationHint,
+    generation: Number(generation),
+    at: at as LocationHint,
+  };
 }
 
 /** One object per pool and model (cells of at most 32 replicas come with pools larger than that). */

@@ -1,32 +1,18 @@
 import { createServer, type Server } from "node:http";
 import { type AddressInfo, isIPv6 } from "node:net";
-import { ABORT_DRAIN_MS, GATE_ANSWER_MAX_MS } from "../bounds.ts";
-import { macKey } from "../contract/encoding.ts";
-import { ReplayGuard } from "./admission.ts";
-import { ByteBudget } from "./body.ts";
+import { assemble, type GateOptions, type GateParts } from "./assemble.ts";
 import {
-  BODIES_HELD_MAX_BYTES,
   CONNECTIONS_MAX,
   EDGE_IDLE_SOCKET_MS,
   EDGE_PROBE_MS,
-  GONE_REPLICA_GAP_MS,
   LAST_REPORTS_MS,
   REPLAY_WINDOW_MS,
+  TOKENIZE_TIMEOUT_MS,
 } from "./bounds.ts";
-import { type Clock, systemClock } from "./clock.ts";
 import type { GateConfig } from "./config.ts";
-import { type Resolve, systemResolve } from "./discovery.ts";
-import { createLog, type Log } from "./log.ts";
-import { Meter } from "./meter.ts";
-import { Counters } from "./metrics.ts";
-import { Outbox } from "./outbox.ts";
-import { probe } from "./probe.ts";
-import { Replicas } from "./replicas.ts";
-import { httpPost, type Post, Reporter } from "./reporter.ts";
-import type { ServeParts } from "./serve.ts";
 import { route } from "./server.ts";
-import { Tallies } from "./tallies.ts";
-import { createEngineClient } from "./upstream.ts";
+
+export type { GateOptions } from "./assemble.ts";
 
 export interface Gate {
   readonly url: string;
@@ -40,78 +26,12 @@ export interface Gate {
   close(): Promise<void>;
 }
 
-/** What a test may replace. */
-export interface GateOptions {
-  readonly clock?: Clock;
-  readonly log?: Log;
-  readonly resolve?: Resolve;
-  readonly post?: Post;
-  readonly random?: () => number;
-  readonly answerMaxMs?: number;
-  readonly abortDrainMs?: number;
-}
-
 /** Puts a gate together and starts it. Resolves when it listens and has looked at its replicas once. */
 export async function startGate(config: GateConfig, options: GateOptions = {}): Promise<Gate> {
-  const clock = options.clock ?? systemClock;
-  const log = options.log ?? createLog((line) => process.stdout.write(line), config.quiet);
-  const keys = await importKeys(config.secrets);
-  const newest = Math.max(...keys.keys());
-  const tallies = new Tallies();
-  const meter = new Meter(tallies);
-  const outbox = new Outbox();
-  const counters = new Counters();
-  const engine = createEngineClient(config.engineApiKey);
-  let draining = false;
-
-  const replicas = new Replicas({
-    source: config.replicas,
-    probe: (target) => probe(target, config.engineApiKey),
-    resolve: options.resolve ?? systemResolve,
-    clock,
-    log,
-    onChange(replica) {
-      if (replica.health === "refused") meter.replicaGone(replica.id, GONE_REPLICA_GAP_MS);
-      reporter.hurry();
-    },
-  });
-  const reporter = new Reporter({
-    pool: config.pool,
-    gate: config.gate,
-    meter,
-    outbox,
-    tallies,
-    replicas: () => replicas.reports(),
-    draining: () => draining,
-    post: options.post ?? httpPost(config.edgeUrl, newest, keys.get(newest)!),
-    clock,
-    random: options.random ?? Math.random,
-    log,
-  });
-  const serving: ServeParts = {
-    admission: { pool: config.pool, keys, replays: new ReplayGuard(), clock },
-    engine,
-    engineApiKey: config.engineApiKey,
-    bodies: new ByteBudget(BODIES_HELD_MAX_BYTES),
-    replicas,
-    meter,
-    reporter,
-    tallies,
-    counters,
-    clock,
-    log,
-    concurrencyPerReplica: config.concurrencyPerReplica,
-    resumable: config.resumable,
-    answerMaxMs: options.answerMaxMs ?? GATE_ANSWER_MAX_MS,
-    abortDrainMs: options.abortDrainMs ?? ABORT_DRAIN_MS,
-    draining: () => draining,
-  };
-
+  const parts = await assemble(config, options);
+  const { meter, engine, replicas, reporter } = parts;
   await replicas.start();
-  const server = createServer(
-    { keepAlive: true, keepAliveInitialDelay: EDGE_PROBE_MS },
-    route({ ...serving, outbox }),
-  );
+  const server = createServer({ keepAlive: true, keepAliveInitialDelay: EDGE_PROBE_MS }, route(parts));
   server.keepAliveTimeout = EDGE_IDLE_SOCKET_MS;
   // Whoever has no order gets no longer for sending a body than those who have one.
   server.requestTimeout = REPLAY_WINDOW_MS;
@@ -119,7 +39,7 @@ export async function startGate(config: GateConfig, options: GateOptions = {}): 
   await listen(server, config.listen);
   reporter.wake();
 
-  const stopAll = async () => {
+  const close = async () => {
     replicas.close();
     reporter.close();
     server.closeAllConnections();
@@ -133,25 +53,25 @@ export async function startGate(config: GateConfig, options: GateOptions = {}): 
       return meter.open;
     },
     hasten: () => hasten.abort(),
-    close: stopAll,
+    close,
     async drain() {
-      draining = true;
-      log.info("draining", { open: meter.open });
-      reporter.hurry();
-      await waitUntil(() => meter.open === 0, config.drainMs, hasten.signal);
-      meter.giveUpAll();
-      await waitUntil(() => meter.open === 0, serving.abortDrainMs, null);
-      await bounded(reporter.delivered(), LAST_REPORTS_MS);
-      log.info("drained", { undelivered: outbox.backlog });
-      await stopAll();
+      await finish(parts, config.drainMs, hasten.signal);
+      await close();
     },
   };
 }
 
-async function importKeys(secrets: GateConfig["secrets"]): Promise<Map<number, CryptoKey>> {
-  const keys = new Map<number, CryptoKey>();
-  for (const [version, secret] of secrets) keys.set(version, await macKey(secret));
-  return keys;
+/** Everything that a gate still has to do once it takes nothing new. */
+async function finish(parts: GateParts, drainMs: number, hasten: AbortSignal): Promise<void> {
+  const { meter, reporter, outbox, log, abortDrainMs } = parts;
+  parts.leaving.value = true;
+  log.info("draining", { open: meter.open });
+  reporter.hurry();
+  await waitUntil(() => meter.open === 0, drainMs, hasten);
+  meter.giveUpAll();
+  await waitUntil(() => meter.open === 0, abortDrainMs + TOKENIZE_TIMEOUT_MS, null);
+  await bounded(reporter.delivered(), LAST_REPORTS_MS);
+  log.info("drained", { undelivered: outbox.backlog });
 }
 
 /** Rejects when the address cannot be had. */

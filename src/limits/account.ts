@@ -1,5 +1,6 @@
+import { REPORT_INTERVAL_MS } from "../bounds.ts";
 import type { Limits } from "../catalogue.ts";
-import type { Dimension, Failure, LimitScope } from "../errors.ts";
+import { type Dimension, type Failure, type LimitScope, told } from "../errors.ts";
 import { accrue, available, type Bucket, fullBucket, take, waitMs } from "./bucket.ts";
 import { NONE, type Quantity } from "./lease.ts";
 import { type DayWindow, emptyWindow, roll, slotAt, spend, spentTokens, windowWaitMs } from "./window.ts";
@@ -64,14 +65,6 @@ export function wholeBudget(limits: Limits): number {
 /** Why this account refuses, or null when it admits. The account is at `nowMs` (settleTime). */
 export function refusal(account: Account, limits: Limits, ask: Ask, nowMs: number): Failure | null {
   const scope = scopeKind(account.scope);
-  const limited = (
-    dimension: Dimension,
-    limit: number,
-    used: number,
-    requested: number,
-    retryAfterMs: number,
-  ) => ({ tag: "rate_limited", scope, dimension, limit, used, requested, retryAfterMs }) as const;
-
   const { tokensPerMinute, tokensPerDay, requestsPerMinute, concurrentRequests } = limits;
   for (const [dimension, limit] of [
     ["tokens_per_minute", tokensPerMinute],
@@ -81,13 +74,26 @@ export function refusal(account: Account, limits: Limits, ask: Ask, nowMs: numbe
       return { tag: "request_too_large", scope, dimension, limit, requested: ask.leastTokens };
     }
   }
+  const refusals: Failure[] = [];
+  const limited = (
+    dimension: Dimension,
+    limit: number,
+    used: number,
+    requested: number,
+    retryAfterMs: number,
+  ) =>
+    refusals.push({
+      tag: "rate_limited",
+      ...{ scope, dimension, limit, used, requested, retryAfterMs },
+    });
+
   const places = account.open + account.leased.slots;
   if (concurrentRequests !== undefined && places >= concurrentRequests) {
-    return limited("concurrent_requests", concurrentRequests, places, 1, 1_000);
+    limited("concurrent_requests", concurrentRequests, places, 1, 1_000);
   }
   if (requestsPerMinute !== undefined && available(account.requests) < 1) {
     const used = requestsPerMinute - available(account.requests);
-    return limited(
+    limited(
       "requests_per_minute",
       requestsPerMinute,
       used,
@@ -95,20 +101,27 @@ export function refusal(account: Account, limits: Limits, ask: Ask, nowMs: numbe
       waitMs(account.requests, requestsPerMinute, 1),
     );
   }
+  const held = account.heldTokens + account.leased.tokens;
   if (tokensPerMinute !== undefined && available(account.tokens) < ask.tokens) {
     const used = tokensPerMinute - available(account.tokens);
-    const retryAfterMs = waitMs(account.tokens, tokensPerMinute, ask.tokens);
-    return limited("tokens_per_minute", tokensPerMinute, used, ask.tokens, retryAfterMs);
+    // What is held does not refill: the refill that this waits for begins only after the next report settles it.
+    const settleMs = held + ask.tokens > tokensPerMinute ? REPORT_INTERVAL_MS : 0;
+    const refillMs = waitMs(account.tokens, tokensPerMinute, ask.tokens);
+    limited("tokens_per_minute", tokensPerMinute, used, ask.tokens, settleMs + refillMs);
   }
-  if (tokensPerDay !== undefined) {
-    const used = committed(account);
-    if (used + ask.tokens > tokensPerDay) {
-      const held = account.heldTokens + account.leased.tokens;
-      const retryAfterMs = windowWaitMs(account.day, held, tokensPerDay, ask.tokens, nowMs);
-      return limited("tokens_per_day", tokensPerDay, used, ask.tokens, retryAfterMs);
-    }
+  const used = committed(account);
+  if (tokensPerDay !== undefined && used + ask.tokens > tokensPerDay) {
+    const retryAfterMs = windowWaitMs(account.day, held, tokensPerDay, ask.tokens, nowMs);
+    limited("tokens_per_day", tokensPerDay, used, ask.tokens, retryAfterMs);
   }
-  return null;
+  return refusals.length === 0 ? null : refusals.reduce(latest);
+}
+
+/** Of two refusals the one that lasts longer: a client that waits for it passes both. */
+export function latest(one: Failure, other: Failure): Failure {
+  const until = (failure: Failure) =>
+    failure.tag === "request_too_large" ? Infinity : (told(failure).retryAfterMs ?? 0);
+  return until(other) > until(one) ? other : one;
 }
 
 /** Of a day's tokens: spent, held here, and leased out. */

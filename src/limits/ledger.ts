@@ -1,8 +1,8 @@
 import { FIRST_STEP_TOKENS, START_DEADLINE_MS, UNREPORTED_GRACE_MS } from "../bounds.ts";
 import type { KeyRecord, Limits, TenantRecord } from "../catalogue.ts";
 import type { Usage } from "../contract/report.ts";
-import { type Failure, told } from "../errors.ts";
-import { wholeBudget } from "./account.ts";
+import type { Failure } from "../errors.ts";
+import { latest, wholeBudget } from "./account.ts";
 import type { BudgetReport, KeyCheck, ReserveAnswer, ReserveAsk } from "./messages.ts";
 import type { Purse } from "./purse.ts";
 import {
@@ -265,6 +265,9 @@ function admitted<P>(
       return limit !== undefined && book.purse.open(account) * 2 >= limit;
     }),
     standing: book.purse.standing(accounts, limits),
+    // The object that holds the reservation says so itself, and whether a lease is due.
+    at: tenant.homeHint,
+    leaseHere: false,
     profile: {
       tenantId: tenant.id,
       version: tenant.version,
@@ -272,13 +275,6 @@ function admitted<P>(
       regions: tenant.regions ?? null,
     },
   };
-}
-
-/** Of two refusals the one that lasts longer: a client that waits for it passes both. */
-function latest(one: Failure, other: Failure): Failure {
-  const until = (failure: Failure) =>
-    failure.tag === "request_too_large" ? Infinity : (told(failure).retryAfterMs ?? 0);
-  return until(other) > until(one) ? other : one;
 }
 
 function difference(after: Usage, before: Usage): Usage {

@@ -6,6 +6,8 @@ import type { Failure, LimitScope } from "../errors.ts";
 
 export interface ReserveAsk {
   readonly requestId: string;
+  /** The location whose clients this serves. */
+  readonly from: LocationHint;
   readonly keyId: string;
   readonly secretHash: string;
   /** Hash of the client's name for its end user, or null. */
@@ -29,6 +31,10 @@ export type ReserveAnswer =
       readonly finishEagerly: boolean;
       readonly standing: Standing;
       readonly profile: TenantProfile;
+      /** Which of the tenant's objects holds the reservation. */
+      readonly at: LocationHint;
+      /** The location earns or has a lease: ask its own object next time. */
+      readonly leaseHere: boolean;
     }
   | { readonly ok: false; readonly failure: Failure; readonly standing: Standing | null };
 

@@ -19,10 +19,11 @@ export async function authenticate(request: Request, secrets: Secrets): Promise<
   const text = keyText(request.headers);
   if (text === null) throw new FailureError({ tag: "missing_key" });
   const caller = callers.get(text) ?? (await verified(text, secrets));
-  const denial = denials.get(caller.secretHash);
+  const name = nameOf(caller);
+  const denial = denials.get(name);
   if (denial) {
     if (denial.untilMs > Date.now()) throw new FailureError(denial.failure);
-    denials.delete(caller.secretHash);
+    denials.delete(name);
   }
   return caller;
 }
@@ -45,7 +46,12 @@ export function rememberDenial(claims: KeyClaims, failure: Failure): void {
   if (failure.tag !== "invalid_key" && failure.tag !== "revoked_key" && failure.tag !== "tenant_suspended")
     return;
   if (denials.size >= DENIAL_CACHE_MAX) denials.clear();
-  denials.set(claims.secretHash, { failure, untilMs: Date.now() + DENIAL_CACHE_MS });
+  denials.set(nameOf(claims), { failure, untilMs: Date.now() + DENIAL_CACHE_MS });
+}
+
+/** All that the budget object judged by: a key that differs in any of it has not been denied. */
+function nameOf({ tenantRef, keyId, secretHash }: KeyClaims): string {
+  return `${tenantRef}${keyId}${secretHash}`;
 }
 
 const denials = new Map<string, { readonly failure: Failure; readonly untilMs: number }>();

@@ -10,7 +10,7 @@ import { signTicket } from "../contract/usage-ticket.ts";
 import type { Failure } from "../errors.ts";
 import type { PermitOutcome } from "../routing/messages.ts";
 import type { Exchange } from "./exchange.ts";
-import { budgetAddress, type Reservation } from "./reserve.ts";
+import type { Reservation } from "./reserve.ts";
 import type { Seat } from "./seat.ts";
 
 /** What came of one origin call before its first byte. */
@@ -76,7 +76,9 @@ export async function callGate(
 async function resultOf(response: Response, abort: AbortController, model: Model): Promise<CallResult> {
   if (response.ok) return { kind: "answer", response, abort };
   const { headers, status } = response;
-  if (headers.get("x-meridian-retryable") !== "yes") return { kind: "refused", response, abort };
+  // A gate that does not accept the order (its secret is another one) is the operator's affair, not the client's.
+  const disowned = status === 401 || status === 403;
+  if (headers.get("x-meridian-retryable") !== "yes" && !disowned) return { kind: "refused", response, abort };
   await response.body?.cancel();
   const outcome = headers.get("x-meridian-outcome");
   if (outcome === "overloaded") {
@@ -114,7 +116,7 @@ async function originToken(
   const nowMs = Date.now();
   const ticket = await signTicket(
     {
-      ...budgetAddress(claims),
+      ...reservation.address,
       requestId: trace.requestId,
       attempt,
       keyId: claims.keyId,

@@ -9,6 +9,7 @@ import { type Candidate, rank } from "../routing/rank.ts";
 import { secretsOf } from "../secrets.ts";
 import { ended } from "../telemetry/metrics.ts";
 import { Trace } from "../telemetry/trace.ts";
+import { guardFlood } from "../upstash/flood.ts";
 import { authenticate } from "./authenticate.ts";
 import { type CallResult, callGate, forcedOutputTokens } from "./call.ts";
 import type { Exchange } from "./exchange.ts";
@@ -37,6 +38,7 @@ export async function infer(
     const claims = await authenticate(request, secrets);
     trace.tenantRef = claims.tenantRef;
     trace.keyId = claims.keyId;
+    await guardFlood(request, claims, env, ctx);
     trace.spent("auth", startMs);
 
     // 2 parse

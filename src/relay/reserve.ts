@@ -1,16 +1,21 @@
-import { OBJECT_CALL_TIMEOUT_MS, PROFILE_CACHE_MAX, PROFILE_FRESH_MS } from "../bounds.ts";
+import { LEASE_HINT_MS, OBJECT_CALL_TIMEOUT_MS, PROFILE_CACHE_MAX, PROFILE_FRESH_MS } from "../bounds.ts";
+import type { LocationHint } from "../catalogue.ts";
 import { sha256, toBase64Url } from "../contract/encoding.ts";
 import { withDeadline } from "../deadline.ts";
-import { type BudgetAddress, tenantBudget } from "../durable/stub.ts";
+import { type BudgetAddress, homeOf, tenantBudget } from "../durable/stub.ts";
+import type { Env } from "../env.ts";
 import { FailureError } from "../errors.ts";
 import type { KeyClaims } from "../keys.ts";
 import { estimatePromptTokens } from "../limits/estimate.ts";
 import type { ReserveAnswer, ReserveAsk, Standing, TenantProfile } from "../limits/messages.ts";
+import { nearestHint } from "../routing/geo.ts";
 import { rememberDenial } from "./authenticate.ts";
 import type { Exchange } from "./exchange.ts";
 
 /** A request's hold on its tenant's budget. */
 export interface Reservation {
+  /** The object that holds it. */
+  readonly address: BudgetAddress;
   readonly estimatedPromptTokens: number;
   /** Most output per choice within the whole budget, or null. */
   readonly outputCapTokens: number | null;
@@ -40,32 +45,24 @@ export function knownProfile(tenantRef: string): TenantProfile | null {
   return known && Date.now() - known.atMs < PROFILE_FRESH_MS ? known.profile : null;
 }
 
-export function budgetAddress({ tenantRef, homeHint }: KeyClaims): BudgetAddress {
-  return { tenantRef, homeHint, generation: 0 };
+/** The tenant's own object at this location, by the last answer; the home when none has a lease here. */
+function addressFrom({ tenantRef, homeHint }: KeyClaims, here: LocationHint): BudgetAddress {
+  const home = homeOf(tenantRef, homeHint);
+  const leased = here !== homeHint && (leasedUntilMs.get(`${tenantRef}/${here}`) ?? 0) > Date.now();
+  return leased ? { ...home, at: here } : home;
 }
+
+/** Locations that hold a lease, as budget objects said: asking one there is a shorter way than asking the home. */
+const leasedUntilMs = new Map<string, number>();
 
 /** Reserves under all limits of the tenant. Throws its refusal, or `budget_unavailable` when it is out of reach. */
 export async function reserve(exchange: Exchange): Promise<Reservation> {
-  const { env, claims, call, trace } = exchange;
-  const estimatedPromptTokens = estimatePromptTokens(call);
-  trace.estimatedPromptTokens = estimatedPromptTokens;
-  const ask: ReserveAsk = {
-    requestId: trace.requestId,
-    keyId: claims.keyId,
-    secretHash: claims.secretHash,
-    endUser: call.endUser === null ? null : await endUserHash(claims.tenantRef, call.endUser),
-    model: call.model,
-    promptTokens: estimatedPromptTokens,
-    maxOutputTokens: call.maxOutputTokens,
-    choices: call.choices,
-    generates: call.generates,
-  };
-  const stub = tenantBudget(env, budgetAddress(claims));
+  const { env, claims, trace } = exchange;
+  const here = nearestHint(exchange.client);
+  const ask = await askOf(exchange, here);
+  trace.estimatedPromptTokens = ask.promptTokens;
   const fromMs = Date.now();
-  const answer = await withDeadline(stub.reserve(ask), OBJECT_CALL_TIMEOUT_MS).catch((error: unknown) => {
-    const internalDetail = `tenant budget out of reach: ${String(error)}`;
-    throw new FailureError({ tag: "budget_unavailable", retryAfterMs: 2_000, internalDetail });
-  });
+  const answer = await answerOf(env, addressFrom(claims, here), ask);
   trace.spent("reserve", fromMs);
   if (!answer.ok) {
     rememberDenial(claims, answer.failure);
@@ -73,17 +70,48 @@ export async function reserve(exchange: Exchange): Promise<Reservation> {
   }
   if (profiles.size >= PROFILE_CACHE_MAX) profiles.clear();
   profiles.set(claims.tenantRef, { profile: answer.profile, atMs: Date.now() });
-  const settled = (run: Promise<void>) => withDeadline(run, OBJECT_CALL_TIMEOUT_MS).catch(() => undefined);
+  if (leasedUntilMs.size >= PROFILE_CACHE_MAX) leasedUntilMs.clear();
+  if (answer.leaseHere) leasedUntilMs.set(`${claims.tenantRef}/${here}`, Date.now() + LEASE_HINT_MS);
+  const address = { ...homeOf(claims.tenantRef, claims.homeHint), at: answer.at };
+  const stub = tenantBudget(env, address);
+  // Lost ones cost nothing: reports settle, and an unreported reservation is void after its deadline.
+  const told = (run: Promise<void>) => withDeadline(run, OBJECT_CALL_TIMEOUT_MS).catch(() => undefined);
   return {
-    estimatedPromptTokens,
+    address,
+    estimatedPromptTokens: ask.promptTokens,
     outputCapTokens: answer.outputCapTokens,
     finishEagerly: answer.finishEagerly,
     standing: answer.standing,
     profile: answer.profile,
-    // Lost ones cost nothing: reports settle, and an unreported reservation is void after its deadline.
-    finish: () => settled(stub.finish(trace.requestId)),
-    cancel: () => settled(stub.cancel(trace.requestId)),
+    finish: () => told(stub.finish(trace.requestId)),
+    cancel: () => told(stub.cancel(trace.requestId)),
   };
+}
+
+async function askOf({ call, claims, trace }: Exchange, from: LocationHint): Promise<ReserveAsk> {
+  return {
+    requestId: trace.requestId,
+    from,
+    keyId: claims.keyId,
+    secretHash: claims.secretHash,
+    endUser: call.endUser === null ? null : await endUserHash(claims.tenantRef, call.endUser),
+    model: call.model,
+    promptTokens: estimatePromptTokens(call),
+    maxOutputTokens: call.maxOutputTokens,
+    choices: call.choices,
+    generates: call.generates,
+  };
+}
+
+/** Asks a budget object; a holder that is out of reach is passed over for the home. */
+async function answerOf(env: Env, address: BudgetAddress, ask: ReserveAsk): Promise<ReserveAnswer> {
+  try {
+    return await withDeadline(tenantBudget(env, address).reserve(ask), OBJECT_CALL_TIMEOUT_MS);
+  } catch (error) {
+    if (address.at !== address.homeHint) return answerOf(env, { ...address, at: address.homeHint }, ask);
+    const internalDetail = `tenant budget out of reach: ${String(error)}`;
+    throw new FailureError({ tag: "budget_unavailable", retryAfterMs: 2_000, internalDetail });
+  }
 }
 
 /** End users appear in rows and never by name; the tenant's ref keeps equal names of two tenants apart. */

@@ -6,19 +6,33 @@ import type { RequestEnd, Trace } from "./trace.ts";
  * come from the log lines, bills from the budget objects.
  */
 const counters = new Map<string, number>();
+const gauges = new Map<string, number>();
 
 const HELP: Record<string, string> = {
   meridian_requests_total: "Requests that ended in this isolate.",
   meridian_request_duration_ms_total: "Their summed duration in milliseconds.",
   meridian_attempts_total: "Origin calls made for them.",
   meridian_reports_total: "Usage reports taken from gates.",
+  meridian_flood_total: "Requests that the flood guard passed, refused, or let through without Redis.",
+  meridian_denied_total: "Requests that the deny list or the kill switch refused.",
+  meridian_lists_ignored_total: "Requests that no deny list was known for: they went on.",
+  meridian_redis_failures_total: "Calls to Redis that failed or were late.",
+  meridian_mirror_entries_total: "Usage entries that reached the mirror, or were dropped.",
 };
 
+const GAUGE_HELP: Record<string, string> = {
+  meridian_denied_entries: "Entries of the deny list, as last read; unknown ones deny nobody.",
+  meridian_mirror_drift_tokens: "Tokens of today and yesterday that the budget settled and the mirror lacks.",
+};
+
+/** Sets a number that goes up and down. */
+export function setGauge(name: string, labels: Record<string, string>, value: number): void {
+  const series = seriesOf(name, labels);
+  if (gauges.has(series) || gauges.size < SERIES_MAX) gauges.set(series, value);
+}
+
 export function count(name: keyof typeof HELP & string, labels: Record<string, string>, by = 1): void {
-  const text = Object.entries(labels)
-    .map(([label, value]) => `${label}="${escapeLabel(value)}"`)
-    .join(",");
-  const series = `${name}{${text}}`;
+  const series = seriesOf(name, labels);
   // Label values are bounded sets (endpoints, ends, pools); the cap guards against a mistake, not against clients.
   if (!counters.has(series) && counters.size >= SERIES_MAX) return;
   counters.set(series, (counters.get(series) ?? 0) + by);
@@ -37,11 +51,8 @@ export function ended(trace: Trace, end: RequestEnd): void {
 /** Prometheus text: this isolate's counters and the pools as the directory knows them. */
 export function exposition(pools: readonly PoolState[]): string {
   const lines: string[] = [];
-  for (const [name, help] of Object.entries(HELP)) {
-    lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} counter`);
-    for (const [series, value] of counters)
-      if (series.startsWith(`${name}{`)) lines.push(`${series} ${value}`);
-  }
+  own(lines, "counter", HELP, counters);
+  own(lines, "gauge", GAUGE_HELP, gauges);
   gauge(
     lines,
     "meridian_pool_capacity",
@@ -56,6 +67,25 @@ export function exposition(pools: readonly PoolState[]): string {
 }
 
 const SERIES_MAX = 2_000;
+
+function seriesOf(name: string, labels: Record<string, string>): string {
+  const text = Object.entries(labels)
+    .map(([label, value]) => `${label}="${escapeLabel(value)}"`)
+    .join(",");
+  return `${name}{${text}}`;
+}
+
+function own(
+  lines: string[],
+  type: "counter" | "gauge",
+  help: Record<string, string>,
+  values: ReadonlyMap<string, number>,
+): void {
+  for (const [name, text] of Object.entries(help)) {
+    lines.push(`# HELP ${name} ${text}`, `# TYPE ${name} ${type}`);
+    for (const [series, value] of values) if (series.startsWith(`${name}{`)) lines.push(`${series} ${value}`);
+  }
+}
 
 function usable(pool: PoolState): number {
   return pool.replicas.filter((replica) => replica.usable).length;

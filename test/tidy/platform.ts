@@ -1,4 +1,4 @@
-import type { Node } from "typescript/unstable/ast";
+import { type Node, SyntaxKind } from "typescript/unstable/ast";
 import {
   isIdentifier,
   isInterfaceDeclaration,
@@ -17,7 +17,7 @@ export interface Wiring {
   readonly compatibility: string;
 }
 
-/** The Env type's account; it knows nothing of compatibility. */
+/** The Env type's account; it knows nothing of compatibility. What it calls optional need not be declared. */
 export function wiringOfEnv(unit: Unit): Omit<Wiring, "compatibility"> {
   const objects: Record<string, string> = {};
   const texts: string[] = [];
@@ -25,6 +25,7 @@ export function wiringOfEnv(unit: Unit): Omit<Wiring, "compatibility"> {
   if (env === undefined || !isInterfaceDeclaration(env)) throw new Error(`${unit.path}: no interface Env`);
   for (const member of env.members) {
     if (!isPropertySignatureDeclaration(member) || !isIdentifier(member.name)) continue;
+    if (member.postfixToken?.kind === SyntaxKind.QuestionToken) continue;
     const type: Node = member.type;
     const isObject =
       isTypeReferenceNode(type) && type.typeName.getText(unit.tree) === "DurableObjectNamespace";

@@ -2,7 +2,6 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Node, SourceFile } from "typescript/unstable/ast";
-import { createVirtualFileSystem } from "typescript/unstable/fs";
 import { API } from "typescript/unstable/sync";
 
 export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
@@ -59,25 +58,27 @@ function read(path: string): string {
  * Version 7 offers its trees only under `unstable`; the version is pinned, and this is the one place that asks.
  */
 export function parse(files: readonly TextFile[]): Unit[] {
-  const virtual: Record<string, string> = {
-    "/tidy/tsconfig.json": JSON.stringify({
-      compilerOptions: { noLib: true, noResolve: true, types: [] },
-      files: files.map(({ path }) => path),
-    }),
-  };
-  for (const { path, text } of files) virtual[`/tidy/${path}`] = text;
-  const api = new API({ cwd: "/tidy", fs: createVirtualFileSystem(virtual) });
-  try {
-    const [project] = api.updateSnapshot({ openProjects: ["/tidy/tsconfig.json"] }).getProjects();
-    return files.map((file) => {
-      const tree = project?.program.getSourceFile(`/tidy/${file.path}`);
-      if (!tree) throw new Error(`${file.path}: the compiler did not parse it`);
-      return { ...file, tree };
-    });
-  } finally {
-    api.close();
-  }
+  projects += 1;
+  const folder = `/tidy/${projects}`;
+  const options = { noLib: true, noResolve: true, types: [] };
+  const paths = files.map(({ path }) => path);
+  virtual[`${folder}/tsconfig.json`] = JSON.stringify({ compilerOptions: options, files: paths });
+  for (const { path, text } of files) virtual[`${folder}/${path}`] = text;
+  compiler ??= new API({ cwd: "/tidy", fs: { readFile, fileExists: (path) => path in virtual } });
+  const config = `${folder}/tsconfig.json`;
+  const project = compiler.updateSnapshot({ openProjects: [config] }).getProject(config);
+  return files.map((file) => {
+    const tree = project?.program.getSourceFile(`${folder}/${file.path}`);
+    if (!tree) throw new Error(`${file.path}: the compiler did not parse it`);
+    return { ...file, tree };
+  });
 }
+
+/** One compiler for all: it is a process of its own, and ends with this one. */
+let compiler: API | null = null;
+let projects = 0;
+const virtual: Record<string, string> = {};
+const readFile = (path: string) => virtual[path] ?? null;
 
 /** Calls `visit` for every node of the tree, parents before children. */
 export function visitAll(unit: Unit, visit: (node: Node) => void): void {

@@ -8,13 +8,13 @@ import { unusedBounds } from "./bounds.ts";
 import { importsOf } from "./imports.ts";
 import { circles, wrongDirections } from "./layers.ts";
 import { longFiles, longFunctions } from "./length.ts";
-import { looseVersions } from "./packages.ts";
+import { looseVersions, missingFromLock } from "./packages.ts";
 import { compatibility, disagreements, wiringOfEnv, wiringOfWorkerd } from "./platform.ts";
 import { impurities } from "./purity.ts";
 import { filesOf, parse, ROOT, shown, type Unit, type Violation } from "./source.ts";
 import { bannedSyntax, bannedText } from "./words.ts";
 
-/** Style as a test. What each rule looks for is proved on bad samples in checkers.test.ts. */
+/** Style as a test. What each rule looks for is proved on bad samples in checkers.test.ts and manifests.test.ts. */
 
 /**
  * Files that may break a rule, each with the reason why that is better than keeping it. Empty is best. One that is
@@ -79,6 +79,10 @@ describe("the repository is tidy", () => {
   });
 
   it("pins every package", () => holds("exact version", looseVersions(filesOf(["package.json"], [])[0]!)));
+
+  it("locks every package, for every platform", () => {
+    holds("lock file", missingFromLock(filesOf(["package-lock.json"], [])[0]!));
+  });
 
   it("binds the same in wrangler.toml, in the local stack and in Env", () => holds("wiring", wiring()));
 });

@@ -1,5 +1,5 @@
 import type { OpenAPIHono } from "@hono/zod-openapi";
-import { tenantBudget } from "../../durable/stub.ts";
+import { homeOf, tenantBudget } from "../../durable/stub.ts";
 import { FailureError } from "../../errors.ts";
 import {
   type AdminEnv,
@@ -47,8 +47,8 @@ export function addTenants(app: OpenAPIHono<AdminEnv>): void {
 
   app.openapi(tenants.usage, async (c) => {
     const tenant = await found(registryOf(c).getTenant(c.req.valid("param").id));
-    const address = { tenantRef: tenant.ref, homeHint: tenant.homeHint, generation: 0 };
-    const usage = await within(tenantBudget(c.env, address).usage()).catch((error: unknown) => {
+    const budget = tenantBudget(c.env, homeOf(tenant.ref, tenant.homeHint));
+    const usage = await within(budget.usage()).catch((error: unknown) => {
       throw unavailable(String(error));
     });
     if (usage === null) throw unavailable("the budget object knows no such tenant");

@@ -1,7 +1,7 @@
 import { OUTBOX_RETRY_MAX_MS } from "../../bounds.ts";
 import type { LocationHint, Tenant, TenantRecord } from "../../catalogue.ts";
 import { withDeadline } from "../../deadline.ts";
-import type { BudgetAddress } from "../stub.ts";
+import { type BudgetAddress, homeOf } from "../stub.ts";
 import { OUTBOX_BATCH_MAX, PUSH_TIMEOUT_MS } from "./bounds.ts";
 
 const FIRST_RETRY_MS = 1_000;
@@ -86,12 +86,11 @@ export class Outbox {
   }
 }
 
-/** Generation 0: moving a tenant's budget is not possible yet. */
 export function addressOf(tenant: Tenant): BudgetAddress {
-  return { tenantRef: tenant.ref, homeHint: tenant.homeHint, generation: 0 };
+  return homeOf(tenant.ref, tenant.homeHint);
 }
 
 function parcelOf(row: Row): Parcel {
-  const address = { tenantRef: row.tenant_ref, homeHint: row.home_hint as LocationHint, generation: 0 };
+  const address = homeOf(row.tenant_ref, row.home_hint as LocationHint);
   return { address, record: JSON.parse(row.record) as TenantRecord, attempts: row.attempts };
 }

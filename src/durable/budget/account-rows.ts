@@ -1,5 +1,5 @@
-import type { Account } from "../limits/account.ts";
-import type { LeaseAccount } from "../limits/lease-holder.ts";
+import type { Account } from "../../limits/account.ts";
+import type { LeaseAccount } from "../../limits/lease-holder.ts";
 import type { AccountRows } from "./tenant-book.ts";
 
 /**

@@ -1,11 +1,13 @@
-import { RESERVATION_KEPT_MS, USAGE_DAYS_KEPT } from "../bounds.ts";
-import type { TenantRecord } from "../catalogue.ts";
-import type { Book, Change } from "../limits/ledger.ts";
-import type { UsageRow } from "../limits/messages.ts";
-import type { Purse } from "../limits/purse.ts";
-import type { Attempt, Reservation, ReservationState } from "../limits/reservation.ts";
-import { type DaySlot, slotAt } from "../limits/window.ts";
-import { migrate } from "./schema.ts";
+import { RESERVATION_KEPT_MS, USAGE_DAYS_KEPT } from "../../bounds.ts";
+import type { TenantRecord } from "../../catalogue.ts";
+import type { Lease } from "../../limits/lease-home.ts";
+import type { Book, Change } from "../../limits/ledger.ts";
+import type { UsageRow } from "../../limits/messages.ts";
+import type { Purse } from "../../limits/purse.ts";
+import type { Reservation } from "../../limits/reservation.ts";
+import { type DaySlot, slotAt } from "../../limits/window.ts";
+import { migrate } from "../schema.ts";
+import { MIGRATIONS, type ReservationRow, reservationFrom, type UsageSqlRow } from "./rows.ts";
 
 /** What every purse has: the book keys rows by scope, and looks for idle end users. */
 export interface Scoped {
@@ -202,6 +204,24 @@ export class TenantBook<P extends Scoped> implements Book<P> {
     this.#dirtyAccounts.delete(scope);
   }
 
+  /** Leases that this home has given out; none at a holder. */
+  leases(scope?: string): Lease[] {
+    const rows =
+      scope === undefined
+        ? this.#sql.exec<{ body: string }>("SELECT body FROM leases")
+        : this.#sql.exec<{ body: string }>("SELECT body FROM leases WHERE scope = ?", scope);
+    return rows.toArray().map((row) => JSON.parse(row.body) as Lease);
+  }
+
+  putLease(lease: Lease): void {
+    this.#sql.exec(
+      "INSERT OR REPLACE INTO leases (holder, scope, body) VALUES (?, ?, ?)",
+      lease.holder,
+      lease.scope,
+      JSON.stringify(lease),
+    );
+  }
+
   usage(): UsageRow[] {
     return this.#sql
       .exec<UsageSqlRow>("SELECT * FROM usage ORDER BY day DESC, key_id, model LIMIT 10000")
@@ -256,58 +276,3 @@ export class TenantBook<P extends Scoped> implements Book<P> {
 
 const CACHED_MAX = 20_000;
 const SWEEP_ROWS = 1_000;
-
-const MIGRATIONS = [
-  `CREATE TABLE tenant (id INTEGER PRIMARY KEY CHECK (id = 1), record TEXT NOT NULL);
-   CREATE TABLE accounts (
-     scope TEXT PRIMARY KEY, body TEXT NOT NULL, open INTEGER NOT NULL) WITHOUT ROWID;
-   CREATE TABLE day_slots (
-     scope TEXT NOT NULL, slot INTEGER NOT NULL, tokens INTEGER NOT NULL, PRIMARY KEY (scope, slot)) WITHOUT ROWID;
-   CREATE TABLE reservations (
-     id TEXT PRIMARY KEY, key_id TEXT NOT NULL, scopes TEXT NOT NULL, model TEXT NOT NULL,
-     created_ms INTEGER NOT NULL, deadline_ms INTEGER NOT NULL, held_tokens INTEGER NOT NULL,
-     attempts TEXT NOT NULL, state TEXT NOT NULL, running INTEGER NOT NULL) WITHOUT ROWID;
-   CREATE INDEX open_reservations ON reservations (deadline_ms) WHERE state = 'open';
-   CREATE TABLE usage (
-     day TEXT NOT NULL, key_id TEXT NOT NULL, model TEXT NOT NULL, prompt_tokens INTEGER NOT NULL,
-     cached_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, requests INTEGER NOT NULL,
-     PRIMARY KEY (day, key_id, model)) WITHOUT ROWID`,
-];
-
-type ReservationRow = {
-  id: string;
-  key_id: string;
-  scopes: string;
-  model: string;
-  created_ms: number;
-  deadline_ms: number;
-  held_tokens: number;
-  attempts: string;
-  state: string;
-  running: number;
-};
-
-type UsageSqlRow = {
-  day: string;
-  key_id: string;
-  model: string;
-  prompt_tokens: number;
-  cached_tokens: number;
-  output_tokens: number;
-  requests: number;
-};
-
-function reservationFrom(row: ReservationRow): Reservation {
-  return {
-    id: row.id,
-    keyId: row.key_id,
-    scopes: JSON.parse(row.scopes) as string[],
-    model: row.model,
-    createdAtMs: row.created_ms,
-    deadlineMs: row.deadline_ms,
-    heldTokens: row.held_tokens,
-    attempts: JSON.parse(row.attempts) as Attempt[],
-    state: row.state as ReservationState,
-    running: row.running === 1,
-  };
-}

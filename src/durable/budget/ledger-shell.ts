@@ -1,0 +1,87 @@
+import { type Change, cancel, checkKey, expire, finish, report, reserve } from "../../limits/ledger.ts";
+import type { BudgetReport, KeyCheck, ReserveAnswer, ReserveAsk } from "../../limits/messages.ts";
+import type { Purse } from "../../limits/purse.ts";
+import { Tick } from "../tick.ts";
+import { type AccountRows, type Scoped, TenantBook } from "./tenant-book.ts";
+
+const EXPIRE_BATCH = 500;
+
+/**
+ * One tenant's ledger in one place, stored: the part that a home and a lease holder have in common. It reads the clock
+ * once per operation, lets the core decide, and writes everything of one turn in one transaction.
+ */
+export class LedgerShell<P extends Scoped> {
+  readonly book: TenantBook<P>;
+  readonly #tick: Tick;
+
+  constructor(storage: DurableObjectStorage, purse: Purse<P>, rows: AccountRows<P>) {
+    this.book = new TenantBook(storage.sql, purse, rows);
+    this.#tick = new Tick(
+      (run) =>
+        storage.transactionSync(() => {
+          run();
+          this.book.flush();
+        }),
+      () => this.book.forget(),
+    );
+  }
+
+  /** Runs one operation on the book in this turn's transaction. */
+  run<Result>(operation: (nowMs: number) => Result): Promise<Result> {
+    return this.#tick.run(() => operation(Date.now()));
+  }
+
+  reserve(ask: ReserveAsk): Promise<{ answer: ReserveAnswer; deadlineMs: number | null }> {
+    return this.run((nowMs) => {
+      const { answer, change } = reserve(this.book, ask, nowMs);
+      if (change) this.book.apply(change, nowMs);
+      return { answer, deadlineMs: change?.reservation.deadlineMs ?? null };
+    });
+  }
+
+  report(reports: readonly BudgetReport[]): Promise<{ stop: string[] }> {
+    return this.run((nowMs) => {
+      const stop: string[] = [];
+      for (const message of reports) {
+        const { change, stop: ends } = report(this.book, message, nowMs);
+        this.book.apply(change, nowMs);
+        if (ends) stop.push(message.requestId);
+      }
+      return { stop };
+    });
+  }
+
+  finish(requestId: string): Promise<void> {
+    return this.#change((nowMs) => finish(this.book, requestId, nowMs));
+  }
+
+  cancel(requestId: string): Promise<void> {
+    return this.#change((nowMs) => cancel(this.book, requestId, nowMs));
+  }
+
+  #change(transition: (nowMs: number) => Change<P> | null): Promise<void> {
+    return this.run((nowMs) => {
+      if (!this.book.known) return;
+      const change = transition(nowMs);
+      if (change) this.book.apply(change, nowMs);
+    });
+  }
+
+  check(keyId: string, secretHash: string): KeyCheck {
+    return checkKey(this.book.record, keyId, secretHash, Date.now());
+  }
+
+  async expireDue(): Promise<void> {
+    for (;;) {
+      const due = this.book.due(Date.now(), EXPIRE_BATCH);
+      if (due.length === 0) return;
+      await this.run((nowMs) => {
+        for (const id of due) {
+          const change = expire(this.book, id, nowMs);
+          if (change) this.book.apply(change, nowMs);
+        }
+      });
+      if (due.length < EXPIRE_BATCH) return;
+    }
+  }
+}

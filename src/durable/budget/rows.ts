@@ -1,0 +1,59 @@
+import type { Attempt, Reservation, ReservationState } from "../../limits/reservation.ts";
+
+/** Tables of a tenant's budget, and what their rows mean. */
+export const MIGRATIONS = [
+  `CREATE TABLE tenant (id INTEGER PRIMARY KEY CHECK (id = 1), record TEXT NOT NULL);
+   CREATE TABLE accounts (
+     scope TEXT PRIMARY KEY, body TEXT NOT NULL, open INTEGER NOT NULL) WITHOUT ROWID;
+   CREATE TABLE day_slots (
+     scope TEXT NOT NULL, slot INTEGER NOT NULL, tokens INTEGER NOT NULL, PRIMARY KEY (scope, slot)) WITHOUT ROWID;
+   CREATE TABLE reservations (
+     id TEXT PRIMARY KEY, key_id TEXT NOT NULL, scopes TEXT NOT NULL, model TEXT NOT NULL,
+     created_ms INTEGER NOT NULL, deadline_ms INTEGER NOT NULL, held_tokens INTEGER NOT NULL,
+     attempts TEXT NOT NULL, state TEXT NOT NULL, running INTEGER NOT NULL) WITHOUT ROWID;
+   CREATE INDEX open_reservations ON reservations (deadline_ms) WHERE state = 'open';
+   CREATE TABLE leases (
+     holder TEXT NOT NULL, scope TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (holder, scope)) WITHOUT ROWID;
+   CREATE TABLE usage (
+     day TEXT NOT NULL, key_id TEXT NOT NULL, model TEXT NOT NULL, prompt_tokens INTEGER NOT NULL,
+     cached_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, requests INTEGER NOT NULL,
+     PRIMARY KEY (day, key_id, model)) WITHOUT ROWID`,
+];
+
+export type ReservationRow = {
+  id: string;
+  key_id: string;
+  scopes: string;
+  model: string;
+  created_ms: number;
+  deadline_ms: number;
+  held_tokens: number;
+  attempts: string;
+  state: string;
+  running: number;
+};
+
+export type UsageSqlRow = {
+  day: string;
+  key_id: string;
+  model: string;
+  prompt_tokens: number;
+  cached_tokens: number;
+  output_tokens: number;
+  requests: number;
+};
+
+export function reservationFrom(row: ReservationRow): Reservation {
+  return {
+    id: row.id,
+    keyId: row.key_id,
+    scopes: JSON.parse(row.scopes) as string[],
+    model: row.model,
+    createdAtMs: row.created_ms,
+    deadlineMs: row.deadline_ms,
+    heldTokens: row.held_tokens,
+    attempts: JSON.parse(row.attempts) as Attempt[],
+    state: row.state as ReservationState,
+    running: row.running === 1,
+  };
+}

@@ -1,0 +1,84 @@
+import { ABORT_DRAIN_MS, GATE_ANSWER_MAX_MS } from "../bounds.ts";
+import { macKey } from "../contract/encoding.ts";
+import { ReplayGuard } from "./admission.ts";
+import { ByteBudget } from "./body.ts";
+import { BODIES_HELD_MAX_BYTES, GONE_REPLICA_GAP_MS } from "./bounds.ts";
+import { type Clock, systemClock } from "./clock.ts";
+import type { GateConfig } from "./config.ts";
+import { type Resolve, systemResolve } from "./discovery.ts";
+import { createLog, type Log } from "./log.ts";
+import { Meter } from "./meter.ts";
+import { Counters } from "./metrics.ts";
+import { Outbox } from "./outbox.ts";
+import { probe } from "./probe.ts";
+import { Replicas } from "./replicas.ts";
+import { httpPost, type Post, Reporter } from "./reporter.ts";
+import type { RouteParts } from "./server.ts";
+import { Tallies } from "./tallies.ts";
+import { createEngineClient } from "./upstream.ts";
+
+/** What a test may replace. */
+export interface GateOptions {
+  readonly clock?: Clock;
+  readonly log?: Log;
+  readonly resolve?: Resolve;
+  readonly post?: Post;
+  readonly random?: () => number;
+  readonly answerMaxMs?: number;
+  readonly abortDrainMs?: number;
+}
+
+/** A gate that does not listen yet. */
+export interface GateParts extends RouteParts {
+  /** Set once it takes no new requests. */
+  readonly leaving: { value: boolean };
+}
+
+/** Makes the parts of a gate and joins them. Nothing runs yet. */
+export async function assemble(config: GateConfig, options: GateOptions): Promise<GateParts> {
+  const clock = options.clock ?? systemClock;
+  const log = options.log ?? createLog((line) => process.stdout.write(line), config.quiet);
+  const keys = await importKeys(config.secrets);
+  const newest = Math.max(...keys.keys());
+  const tallies = new Tallies();
+  const meter = new Meter(tallies);
+  const outbox = new Outbox();
+  const leaving = { value: false };
+  const draining = () => leaving.value;
+
+  const replicas = new Replicas({
+    source: config.replicas,
+    probe: (target) => probe(target, config.engineApiKey),
+    resolve: options.resolve ?? systemResolve,
+    clock,
+    log,
+    onChange(replica) {
+      if (replica.health === "refused") meter.replicaGone(replica.id, GONE_REPLICA_GAP_MS);
+      reporter.hurry();
+    },
+  });
+  const reporter = new Reporter({
+    ...{ pool: config.pool, gate: config.gate, meter, outbox, tallies, draining, clock, log },
+    replicas: () => replicas.reports(),
+    post: options.post ?? httpPost(config.edgeUrl, newest, keys.get(newest)!),
+    random: options.random ?? Math.random,
+  });
+  return {
+    ...{ replicas, meter, reporter, outbox, tallies, clock, log, leaving, draining },
+    admission: { pool: config.pool, keys, replays: new ReplayGuard(), clock },
+    engine: createEngineClient(config.engineApiKey),
+    engineApiKey: config.engineApiKey,
+    bodies: new ByteBudget(BODIES_HELD_MAX_BYTES),
+    counters: new Counters(),
+    concurrencyPerReplica: config.concurrencyPerReplica,
+    resumable: config.resumable,
+    answerMaxMs: options.answerMaxMs ?? GATE_ANSWER_MAX_MS,
+    abortDrainMs: options.abortDrainMs ?? ABORT_DRAIN_MS,
+  };
+}
+
+async function importKeys(secrets: GateConfig["secrets"]): Promise<Map<number, CryptoKey>> {
+  const keys = new Map<number, CryptoKey>();
+  for (const [version, secret] of secrets) keys.set(version, await macKey(secret));
+  return keys;
+}

@@ -1,0 +1,59 @@
+import { FIRST_STEP_TOKENS, LEASE_TTL_MS } from "../bounds.ts";
+import { NONE, type Quantity } from "./lease.ts";
+
+/**
+ * How much one location asks for, as moving averages over a few seconds. It decides who earns a lease and how large it
+ * is; nothing about correctness hangs on it, so it lives in memory and starts anew with the object.
+ */
+export interface Demand {
+  readonly tokensPerSecond: number;
+  readonly requestsPerSecond: number;
+  /** Largest single reservation lately; decays with the rest. */
+  readonly largestTokens: number;
+  readonly atMs: number;
+}
+
+export const NO_DEMAND: Demand = { tokensPerSecond: 0, requestsPerSecond: 0, largestTokens: 0, atMs: 0 };
+
+/** Time constant of the averages. */
+const WINDOW_MS = 5_000;
+/** Sustained requests that are worth a lease; below half of it the lease is not renewed. */
+const EARNING_REQUESTS_PER_SECOND = 1;
+
+/** Demand after a request for `tokens`. */
+export function demanded(demand: Demand, tokens: number, nowMs: number): Demand {
+  const faded = fade(demand, nowMs);
+  return {
+    tokensPerSecond: faded.tokensPerSecond + (tokens * 1_000) / WINDOW_MS,
+    requestsPerSecond: faded.requestsPerSecond + 1_000 / WINDOW_MS,
+    largestTokens: Math.max(faded.largestTokens, tokens),
+    atMs: nowMs,
+  };
+}
+
+/** What a lease should hold free to serve one time to live without asking. Nothing for a location that is idle. */
+export function wanted(demand: Demand, nowMs: number): Quantity {
+  const { tokensPerSecond, requestsPerSecond, largestTokens } = fade(demand, nowMs);
+  if (requestsPerSecond < EARNING_REQUESTS_PER_SECOND / 8) return NONE;
+  const seconds = LEASE_TTL_MS / 1_000;
+  return {
+    tokens: Math.ceil(Math.max(tokensPerSecond * seconds, largestTokens * 2, FIRST_STEP_TOKENS)),
+    requests: Math.ceil(Math.max(requestsPerSecond * seconds, 2)),
+    slots: Math.ceil(Math.max(requestsPerSecond * seconds, 2)),
+  };
+}
+
+/** Whether sustained demand makes a lease worth its messages. */
+export function earnsLease(demand: Demand, nowMs: number): boolean {
+  return fade(demand, nowMs).requestsPerSecond >= EARNING_REQUESTS_PER_SECOND;
+}
+
+function fade(demand: Demand, nowMs: number): Demand {
+  const share = Math.exp(-Math.max(0, nowMs - demand.atMs) / WINDOW_MS);
+  return {
+    tokensPerSecond: demand.tokensPerSecond * share,
+    requestsPerSecond: demand.requestsPerSecond * share,
+    largestTokens: demand.largestTokens * share,
+    atMs: nowMs,
+  };
+}

@@ -1,0 +1,70 @@
+import { DRIFT_CHECK_MS, OBJECT_CALL_TIMEOUT_MS } from "../bounds.ts";
+import { withDeadline } from "../deadline.ts";
+import { type BudgetAddress, tenantBudget } from "../durable/stub.ts";
+import type { Env } from "../env.ts";
+import type { BudgetReport } from "../limits/messages.ts";
+import { setGauge } from "../telemetry/metrics.ts";
+import { type Background, redisOf } from "./client.ts";
+import { type Drift, dayOf, driftDays, driftOver, MirrorTotals } from "./totals.ts";
+
+/** Reports that one budget has settled. */
+export interface Settled {
+  readonly address: BudgetAddress;
+  readonly reports: readonly BudgetReport[];
+}
+
+let cached: MirrorTotals | null = null;
+let cachedFor: Env | null = null;
+let nextDriftCheckMs = 0;
+
+/** Copies settled usage to Redis after the gate has its answer. Does nothing where Redis is not set up. */
+export function mirrorUsage(settled: readonly Settled[], env: Env, background: Background): void {
+  const totals = totalsOf(env);
+  const [first] = settled;
+  if (totals === null || first === undefined) return;
+  const nowMs = Date.now();
+  const day = dayOf(nowMs);
+  const entries = settled.flatMap(({ address: { tenantRef }, reports }) =>
+    reports
+      // What nobody got yet the budget has not settled either.
+      .filter(({ unsent, final }) => final || !unsent)
+      .map(({ requestId, attempt, usage }) => ({ tenantRef, requestId, attempt, usage, day })),
+  );
+  background.waitUntil(
+    (async () => {
+      await totals.add(entries, nowMs);
+      if (nowMs < nextDriftCheckMs) return;
+      // One tenant at a time, whichever reports then: with steady traffic each has its turn.
+      nextDriftCheckMs = nowMs + DRIFT_CHECK_MS;
+      await driftOf(first.address, env).catch(() => null);
+    })(),
+  );
+}
+
+/**
+ * How far the mirror is from a tenant's budget, today and yesterday (UTC); null where Redis is not set up or the tenant
+ * is unknown. Also the gauge `meridian_mirror_drift_tokens`. While requests run it may be off by what was reported in
+ * the last second. Rejects when Redis or the budget does not answer.
+ */
+export async function driftOf(address: BudgetAddress, env: Env): Promise<Drift | null> {
+  const totals = totalsOf(env);
+  if (totals === null) return null;
+  const days = driftDays(Date.now());
+  const [mirroredTokens, usage] = await Promise.all([
+    totals.tokens(address.tenantRef, days),
+    withDeadline(tenantBudget(env, address).usage(), OBJECT_CALL_TIMEOUT_MS),
+  ]);
+  if (usage === null) return null;
+  const drift = driftOver(days, usage.byKey, mirroredTokens);
+  setGauge("meridian_mirror_drift_tokens", { tenant: address.tenantRef }, drift.driftTokens);
+  return drift;
+}
+
+function totalsOf(env: Env): MirrorTotals | null {
+  if (cachedFor !== env) {
+    cachedFor = env;
+    const redis = redisOf(env);
+    cached = redis === null ? null : new MirrorTotals(redis);
+  }
+  return cached;
+}
