@@ -108,7 +108,6 @@ export const POOL_WAIT_MAX_MS = 20_000;
 export const HEARTBEAT_SILENCE_MAX_MS = 10_000;
 /** After a restart a pool counts what the heartbeats say runs, until survivors have extended their permits. */
 export const POOL_RECOVERY_MS = PERMIT_EXTEND_MS + 5_000;
-export const REPLICAS_PER_CELL_MAX = 32;
 export const POOLS_MAX = 256;
 export const GATES_PER_POOL_MAX = 8;
 

@@ -21,6 +21,8 @@ export interface Env extends OptionalSettings {
   readonly MERIDIAN_MODE: string;
   /** JSON: MAC version (one base62 digit) → secret. The highest version signs new keys. */
   readonly KEY_MAC_SECRETS: string;
+  /** In the same form: versions that rotations added (`npm run deploy -- --rotate-key-mac`). */
+  readonly [later: `KEY_MAC_SECRETS_${string}`]: string;
   /** Derives every pool's secret. */
   readonly POOL_MASTER_SECRET: string;
   /** Signs usage tickets; gates never have it. */

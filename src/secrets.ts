@@ -32,6 +32,9 @@ export function secretsOf(env: Env): Promise<Secrets> {
   return cached;
 }
 
+/** A secret cannot be read back, so a rotation adds one beside the others: KEY_MAC_SECRETS_2, KEY_MAC_SECRETS_3 … */
+const MAC_SECRETS = /^KEY_MAC_SECRETS(_[0-9A-Za-z])?$/;
+
 async function load(env: Env): Promise<Secrets> {
   const required = ["KEY_MAC_SECRETS", "POOL_MASTER_SECRET", "TICKET_SECRET", "ADMIN_KEY_HASHES"] as const;
   for (const name of required) {
@@ -39,8 +42,11 @@ async function load(env: Env): Promise<Secrets> {
       throw misconfigured(`the secret ${name} is missing: set it with 'wrangler secret put ${name}'`);
   }
   const macKeys = new Map<string, CryptoKey>();
-  for (const [version, secret] of Object.entries(parseVersions(env.KEY_MAC_SECRETS))) {
-    macKeys.set(version, await macKey(secret));
+  for (const [name, text] of Object.entries(env)) {
+    if (!MAC_SECRETS.test(name)) continue;
+    for (const [version, secret] of Object.entries(parseVersions(String(text)))) {
+      macKeys.set(version, await macKey(secret));
+    }
   }
   const newestMacVersion = [...macKeys.keys()].sort().at(-1)!;
   const master = await macKey(env.POOL_MASTER_SECRET);

@@ -3,9 +3,9 @@ import { takeReport } from "./api/gate-report.ts";
 import { health, metrics, ready } from "./api/health.ts";
 import { type Handler, inferenceRoutes } from "./api/inference.ts";
 import { listModels } from "./api/models.ts";
+import { discardBody } from "./body.ts";
 import type { Env } from "./env.ts";
 import { type ErrorShape, errorResponse, type Failure, FailureError } from "./errors.ts";
-import { discardBody } from "./relay/read.ts";
 
 export { Directory } from "./durable/directory.ts";
 export { RegionPool } from "./durable/region-pool.ts";

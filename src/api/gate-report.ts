@@ -1,3 +1,4 @@
+import { parseJson, readBounded } from "../body.ts";
 import { OBJECT_CALL_TIMEOUT_MS, REPORT_MAX_BYTES } from "../bounds.ts";
 import type { Catalogue, LocationHint, Pool } from "../catalogue.ts";
 import {
@@ -14,7 +15,6 @@ import { type BudgetAddress, budgetName, regionPool, tenantBudget } from "../dur
 import type { Env } from "../env.ts";
 import { FailureError } from "../errors.ts";
 import type { BudgetReport } from "../limits/messages.ts";
-import { parseJson, readBounded } from "../relay/read.ts";
 import { poolConfig } from "../relay/seat.ts";
 import { directoryView } from "../relay/view.ts";
 import { type Secrets, secretsOf } from "../secrets.ts";

@@ -1,10 +1,5 @@
-import {
-  BODIES_IN_FLIGHT_MAX_BYTES,
-  BODY_MAX_BYTES,
-  DISCARD_MAX_BYTES,
-  DISCARD_MAX_MS,
-  JSON_DEPTH_MAX,
-} from "../bounds.ts";
+import { parseJson, readBounded } from "../body.ts";
+import { BODIES_IN_FLIGHT_MAX_BYTES, BODY_MAX_BYTES } from "../bounds.ts";
 import type { Call, Endpoint } from "../engine/endpoint.ts";
 import { FailureError } from "../errors.ts";
 
@@ -41,96 +36,6 @@ export async function readCall(request: Request, endpoint: Endpoint): Promise<Re
       held = false;
     },
   };
-}
-
-/** The body, at most `maxBytes` of it; throws `body_too_large` above, whatever `content-length` said. */
-export async function readBounded(request: Request, maxBytes: number): Promise<Uint8Array<ArrayBuffer>> {
-  if (request.body === null) return new Uint8Array(0);
-  const reader = request.body.getReader();
-  const parts: Uint8Array[] = [];
-  let length = 0;
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) break;
-    length += value.length;
-    if (length > maxBytes) {
-      reader.releaseLock();
-      throw new FailureError({ tag: "body_too_large", limitBytes: maxBytes });
-    }
-    parts.push(value);
-  }
-  if (parts.length === 1) return parts[0] as Uint8Array<ArrayBuffer>;
-  const bytes = new Uint8Array(length);
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return bytes;
-}
-
-/**
- * Reads what is left of a refused request's body, within bounds, and throws it away: when the connection is closed
- * on a client that still sends, it sees a reset instead of the answer.
- */
-export async function discardBody({ body }: Request): Promise<void> {
-  if (body === null || body.locked) return;
-  const reader = body.getReader();
-  const late = setTimeout(() => reader.cancel().catch(() => undefined), DISCARD_MAX_MS);
-  try {
-    for (let length = 0; length <= DISCARD_MAX_BYTES; ) {
-      const { done, value } = await reader.read();
-      if (done) return;
-      length += value.length;
-    }
-  } catch {
-    // The client left: nobody waits for the answer.
-  } finally {
-    clearTimeout(late);
-  }
-}
-
-/** JSON of bounded depth: V8 takes any nesting, the engines' parsers recurse and would fail on it. */
-export function parseJson(bytes: Uint8Array): unknown {
-  let text: string;
-  try {
-    // A byte order mark stays and is refused with all else that is no JSON: the gate reads the same bytes strictly.
-    text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
-  } catch {
-    throw new FailureError({ tag: "bad_json", detail: "it is not UTF-8 text." });
-  }
-  if (deeperThan(text, JSON_DEPTH_MAX)) {
-    throw new FailureError({ tag: "bad_json", detail: `it is nested deeper than ${JSON_DEPTH_MAX} levels.` });
-  }
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    throw new FailureError({ tag: "bad_json", detail: whereOf(error) });
-  }
-}
-
-/** Where the parser stopped, without the text around it: that may be a prompt. */
-function whereOf(error: unknown): string {
-  const at = /position (\d+)/.exec(String(error));
-  return at ? `the parser stopped at character ${at[1]}.` : "the parser could not read it to its end.";
-}
-
-const QUOTE = 0x22;
-const BACKSLASH = 0x5c;
-
-function deeperThan(text: string, levels: number): boolean {
-  let depth = 0;
-  let quoted = false;
-  for (let at = 0; at < text.length; at++) {
-    const unit = text.charCodeAt(at);
-    if (unit === QUOTE) quoted = !quoted;
-    else if (quoted) {
-      if (unit === BACKSLASH) at++;
-    } else if (unit === 0x7b || unit === 0x5b) {
-      if (++depth > levels) return true;
-    } else if (unit === 0x7d || unit === 0x5d) depth--;
-  }
-  return false;
 }
 
 function requireJson(headers: Headers): void {

@@ -1,7 +1,7 @@
 import { HEARTBEAT_SILENCE_MAX_MS, PERMIT_TTL_MS, POOL_QUEUE_MAX, POOL_RECOVERY_MS } from "../bounds.ts";
 import type { ReplicaReport } from "../contract/report.ts";
-import { type Flow, flowWaitMs, NO_FLOW, poured } from "../limits/flow.ts";
 import { admits, type Breaker, CLOSED, probed, tallied } from "./breaker.ts";
+import { type Flow, flowWaitMs, NO_FLOW, poured } from "./flow.ts";
 import type {
   AcquireAsk,
   Grant,

@@ -12,8 +12,8 @@ interface Layer {
 
 const NODE = "node:*";
 /** What an object says and is told, by the cores behind it. */
-const MESSAGES = "limits/messages routing/messages";
-const GROUND = "bounds errors catalogue contract deadline keys";
+const MESSAGES = "limits/messages limits/lease routing/messages";
+const GROUND = "bounds errors body catalogue contract deadline keys";
 
 /**
  * Who may import whom. A file belongs to the layer with the longest name that its path from `src/` starts with, so
@@ -23,6 +23,7 @@ export const SRC_LAYERS: Readonly<Record<string, Layer>> = {
   // The ground: facts, words and forms that everybody shares.
   bounds: { uses: "" },
   errors: { uses: "" },
+  body: { uses: "bounds errors" },
   contract: { uses: "bounds", packages: "zod" },
   catalogue: { uses: "bounds", packages: "zod" },
   deadline: { uses: "" },
@@ -36,8 +37,9 @@ export const SRC_LAYERS: Readonly<Record<string, Layer>> = {
 
   // The pure core. Time, randomness and the world come in as arguments.
   "limits/messages": { uses: "bounds errors catalogue", types: "contract engine routing/messages" },
+  "limits/lease": { uses: "" },
   "routing/messages": { uses: "bounds errors catalogue", types: "contract engine limits/messages" },
-  limits: { uses: "bounds errors catalogue limits/messages", types: "contract engine routing/messages" },
+  limits: { uses: "bounds errors catalogue limits/messages limits/lease", types: "contract engine routing/messages" },
   routing: { uses: "bounds errors catalogue routing/messages", types: "contract engine limits/messages" },
 
   // The shells around it.
@@ -63,7 +65,7 @@ export const SRC_LAYERS: Readonly<Record<string, Layer>> = {
     types: "env durable",
     packages: "hono @hono/zod-openapi",
   },
-  worker: { uses: "errors api durable", types: "env" },
+  worker: { uses: "errors body api durable", types: "env" },
   // A program of its own in the region. It holds its pool's secret and none of the Worker's.
   gate: { uses: "bounds errors catalogue contract engine", packages: `zod ${NODE}` },
 };

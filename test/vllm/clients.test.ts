@@ -10,7 +10,10 @@ import { eventually, type TestStack, testStack } from "../support/stack.ts";
  * Whatever differs here from the simulator is a bug of the simulator.
  */
 const url = process.env.MERIDIAN_VLLM_URL;
-if (!url) console.log("test/vllm: skipped, MERIDIAN_VLLM_URL names no real vLLM (npm run vllm starts one)");
+if (!url)
+  process.stderr.write(
+    "test/vllm: skipped, MERIDIAN_VLLM_URL names no real vLLM (npm run vllm starts one)\n",
+  );
 
 const QUESTION = [{ role: "user" as const, content: "What is the capital of France?" }];
 

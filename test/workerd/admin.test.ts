@@ -34,7 +34,7 @@ async function newKey(tenantId: string, body: object = {}): Promise<NewKey> {
 /** What the tenant's budget object says of a key: what a request with it would meet. */
 async function checkKey(tenant: Tenant, text: string) {
   const claims = await readKey(text, (await secretsOf(env)).macKeys);
-  const address = { tenantRef: tenant.ref, homeHint: tenant.homeHint, generation: 0 };
+  const address = { tenantRef: tenant.ref, homeHint: tenant.homeHint, generation: 0, at: tenant.homeHint };
   return tenantBudget(env, address).check(claims!.keyId, claims!.secretHash);
 }
 
