@@ -174,6 +174,8 @@ function answerHeaders(
     "x-meridian-region": seat.candidate.pool.region,
     "x-meridian-replica": seat.replica,
     "x-meridian-attempts": String(attempts),
+    // Which of the tenant's budget objects admitted it: the home, or a location that spends a lease.
+    "x-meridian-budget": reservation.address.at,
     // No answer is kept and none is made cheaper yet: both say so, so that clients can rely on them.
     "x-meridian-degraded": "none",
     "x-meridian-cache": "none",
