@@ -55,6 +55,7 @@ export interface TenantProfile {
 export interface Standing {
   readonly tokens: Level | null;
   readonly requests: Level | null;
+  readonly day: Level | null;
 }
 
 export interface Level {

@@ -1,4 +1,4 @@
-import { LEASE_TTL_MS } from "../bounds.ts";
+import { DAY_MS, LEASE_TTL_MS } from "../bounds.ts";
 import type { Limits } from "../catalogue.ts";
 import { type Account, committed, scopeKind } from "./account.ts";
 import { available, waitMs } from "./bucket.ts";
@@ -7,47 +7,65 @@ import type { Level, LimitState, Standing } from "./messages.ts";
 
 /** The tightest level over all scopes of a request, by what remains. Accounts are at `nowMs`. */
 export function standingOf(accounts: readonly Account[], limits: readonly Limits[]): Standing {
-  let tokens: Level | null = null;
-  let requests: Level | null = null;
-  accounts.forEach((account, index) => {
-    const { tokensPerMinute, requestsPerMinute } = limits[index]!;
-    const scope = scopeKind(account.scope);
-    if (tokensPerMinute !== undefined) {
-      tokens = tighter(tokens, {
-        scope,
-        limit: tokensPerMinute,
-        remaining: Math.max(0, available(account.tokens)),
-        resetMs: waitMs(account.tokens, tokensPerMinute, tokensPerMinute),
-      });
-    }
-    if (requestsPerMinute !== undefined) {
-      requests = tighter(requests, {
-        scope,
-        limit: requestsPerMinute,
-        remaining: Math.max(0, available(account.requests)),
-        resetMs: waitMs(account.requests, requestsPerMinute, requestsPerMinute),
-      });
-    }
-  });
-  return { tokens, requests };
+  return tightest(accounts, limits, (account, { tokensPerMinute, requestsPerMinute, tokensPerDay }) => ({
+    tokens: tokensPerMinute
+      ? {
+          remaining: available(account.tokens),
+          resetMs: waitMs(account.tokens, tokensPerMinute, tokensPerMinute),
+        }
+      : null,
+    requests: requestsPerMinute
+      ? {
+          remaining: available(account.requests),
+          resetMs: waitMs(account.requests, requestsPerMinute, requestsPerMinute),
+        }
+      : null,
+    day: tokensPerDay ? { remaining: tokensPerDay - committed(account), resetMs: DAY_MS } : null,
+  }));
 }
 
 /** The same where a lease is spent: what remains is what may be drawn here without asking the home. */
 export function leaseStanding(leases: readonly LeaseAccount[], limits: readonly Limits[]): Standing {
-  let tokens: Level | null = null;
-  let requests: Level | null = null;
-  leases.forEach((lease, index) => {
-    const { tokensPerMinute, requestsPerMinute } = limits[index]!;
-    const scope = scopeKind(lease.scope);
+  return tightest(leases, limits, (lease, { tokensPerMinute, requestsPerMinute }) => {
     const left = free(lease);
-    const level = (limit: number, remaining: number): Level => {
-      return { scope, limit, remaining: Math.max(0, remaining), resetMs: LEASE_TTL_MS };
+    return {
+      tokens: tokensPerMinute ? { remaining: left.tokens, resetMs: LEASE_TTL_MS } : null,
+      requests: requestsPerMinute ? { remaining: left.requests, resetMs: LEASE_TTL_MS } : null,
+      // Only the home sees the day.
+      day: null,
     };
-    if (tokensPerMinute !== undefined) tokens = tighter(tokens, level(tokensPerMinute, left.tokens));
-    if (requestsPerMinute !== undefined)
-      requests = tighter(requests, level(requestsPerMinute, left.requests));
   });
-  return { tokens, requests };
+}
+
+type Left = { readonly remaining: number; readonly resetMs: number } | null;
+
+function tightest<P extends { readonly scope: string }>(
+  purses: readonly P[],
+  limits: readonly Limits[],
+  look: (purse: P, limits: Limits) => Record<keyof Standing, Left>,
+): Standing {
+  const standing: { -readonly [Kind in keyof Standing]: Level | null } = {
+    tokens: null,
+    requests: null,
+    day: null,
+  };
+  purses.forEach((purse, index) => {
+    const own = limits[index]!;
+    const limitOf = { tokens: own.tokensPerMinute, requests: own.requestsPerMinute, day: own.tokensPerDay };
+    for (const [kind, left] of Object.entries(look(purse, own)) as [keyof Standing, Left][]) {
+      if (left === null) continue;
+      const known = standing[kind];
+      const remaining = Math.max(0, left.remaining);
+      if (known !== null && known.remaining <= remaining) continue;
+      standing[kind] = {
+        scope: scopeKind(purse.scope),
+        limit: limitOf[kind]!,
+        remaining,
+        resetMs: left.resetMs,
+      };
+    }
+  });
+  return standing;
 }
 
 /** One account's limits for the admin API. */
@@ -66,8 +84,4 @@ export function limitState(account: Account, limits: Limits): LimitState {
       ? { limit: concurrentRequests, running: account.open + account.leased.slots }
       : null,
   };
-}
-
-function tighter(one: Level | null, other: Level): Level {
-  return one === null || other.remaining < one.remaining ? other : one;
 }

@@ -180,7 +180,7 @@ function answerHeaders(
     "x-meridian-degraded": "none",
     "x-meridian-cache": "none",
     "server-timing": exchange.trace.serverTiming(),
-    ...standingHeaders(reservation.standing),
+    ...standingHeaders(reservation.standing, exchange.endpoint.errorShape, Date.now()),
   });
   if (exchange.call.stream) headers.set("cache-control", "no-cache");
   const forced = forcedOutputTokens(exchange, model, reservation);
@@ -199,6 +199,10 @@ function refuse(error: unknown, trace: Trace, endpoint: Endpoint): Response {
     "x-request-id": trace.requestId,
     ...(trace.attempts > 0 ? { "x-meridian-attempts": String(trace.attempts) } : {}),
     "server-timing": trace.serverTiming(),
-    ...standingHeaders(error instanceof BudgetRefusal ? error.standing : null),
+    ...standingHeaders(
+      error instanceof BudgetRefusal ? error.standing : null,
+      endpoint.errorShape,
+      Date.now(),
+    ),
   });
 }
