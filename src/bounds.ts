@@ -60,6 +60,8 @@ export const OUTBOX_RETRY_MAX_MS = 60_000;
 /** Keys that were refused, remembered in the isolate. Short: a new key must work within 10 s. */
 export const DENIAL_CACHE_MS = 2_000;
 export const DENIAL_CACHE_MAX = 4_096;
+/** A refusal by rate, remembered in the isolate: a raised limit must be in force within 10 s. */
+export const REFUSAL_CACHE_MAX_MS = 3_000;
 /** Verified keys, remembered by their text. */
 export const CALLER_CACHE_MAX = 4_096;
 /** What an isolate knows of a tenant from its last reservation. */

@@ -11,6 +11,7 @@ import type { ReserveAnswer, ReserveAsk, Standing, TenantProfile } from "../limi
 import { nearestHint } from "../routing/geo.ts";
 import { rememberDenial } from "./authenticate.ts";
 import type { Exchange } from "./exchange.ts";
+import { knownRefusal, rememberRefusal } from "./refusals.ts";
 
 /** A request's hold on its tenant's budget. */
 export interface Reservation {
@@ -62,10 +63,13 @@ export async function reserve(exchange: Exchange): Promise<Reservation> {
   const ask = await askOf(exchange, here);
   trace.estimatedPromptTokens = ask.promptTokens;
   const fromMs = Date.now();
+  const refused = knownRefusal(claims.keyId, ask.promptTokens, fromMs);
+  if (refused) throw new BudgetRefusal(refused);
   const answer = await answerOf(env, addressFrom(claims, here), ask);
   trace.spent("reserve", fromMs);
   if (!answer.ok) {
     rememberDenial(claims, answer.failure);
+    rememberRefusal(claims.keyId, ask.promptTokens, answer, Date.now());
     throw new BudgetRefusal(answer);
   }
   if (profiles.size >= PROFILE_CACHE_MAX) profiles.clear();
