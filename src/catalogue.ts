@@ -66,6 +66,8 @@ export const DEFAULT_TENANT_LIMITS: Limits = {
   concurrentRequests: 10,
 };
 
+const softAllowance = z.number().int().min(0).max(LIMIT_MAX);
+
 /** What happens to a running stream whose budget is used up: end it, or let it run and pay first thing later. */
 export const overdraftPolicySchema = z.enum(["stop", "debt"]);
 export type OverdraftPolicy = z.infer<typeof overdraftPolicySchema>;
@@ -89,6 +91,11 @@ export const tenantInputSchema = z
       .optional()
       .describe("Regions that its requests may run in; absent means all."),
     overdraft: overdraftPolicySchema.default("debt"),
+    /**
+     * Tokens that each location may admit beyond its lease while the tenant's home cannot be reached. They are settled as
+     * debt when it returns. 0: nothing is admitted that the budget cannot prove.
+     */
+    softAllowanceTokens: softAllowance.default(0),
     homeHint: z
       .enum(LOCATION_HINTS)
       .default("enam")
@@ -109,6 +116,7 @@ export const tenantPatchSchema = z
     models: z.array(modelNameSchema).max(256).nullable().optional(),
     regions: z.array(regionNameSchema).max(256).nullable().optional(),
     overdraft: overdraftPolicySchema.optional(),
+    softAllowanceTokens: softAllowance.optional(),
     suspended: z.boolean().optional(),
   })
   .meta({ id: "TenantPatch" });

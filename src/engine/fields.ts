@@ -153,7 +153,7 @@ export const engineForbidden: Readonly<Record<string, string>> = {
   logits_processor: ENGINE_ONLY,
   cache_salt: ROUTER_SETS,
   priority: ROUTER_SETS,
-  request_id: "send it as the header 'x-request-id'.",
+  request_id: ROUTER_SETS,
   session_id: ROUTER_SETS,
   stream_interval: ROUTER_SETS,
   ignore_eos: "a model that may not stop wastes what others wait for.",

@@ -3,6 +3,8 @@ import { startGate } from "./gate.ts";
 
 /** `node src/gate/main.ts --config gate.json` */
 async function main(): Promise<void> {
+  // Started by another program of this repository: does not outlive it, not even one that is gone before we serve.
+  if (process.connected) process.once("disconnect", () => process.exit(0));
   // Whoever reads the log may go; streams and bills must not go with it.
   process.stdout.on("error", () => {});
   process.stderr.on("error", () => {});
@@ -23,8 +25,6 @@ async function main(): Promise<void> {
   };
   process.on("SIGTERM", leave);
   process.on("SIGINT", leave);
-  // Started by another program of this repository: does not outlive it.
-  if (process.connected) process.once("disconnect", () => process.exit(0));
 }
 
 function configOrExit(): GateConfig {

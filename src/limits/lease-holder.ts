@@ -1,7 +1,17 @@
 import { LEASE_TTL_MS } from "../bounds.ts";
 import type { Failure } from "../errors.ts";
 import type { Ask } from "./account.ts";
-import { furthest, type LeaseTerms, minus, NONE, plus, type Quantity, type Renewal } from "./lease.ts";
+import {
+  furthest,
+  isNone,
+  type LeaseTerms,
+  minus,
+  NONE,
+  plus,
+  positive,
+  type Quantity,
+  type Renewal,
+} from "./lease.ts";
 
 /**
  * A holder's side of one lease: what a location other than the home may spend of one scope. Pure; the same operations
@@ -16,6 +26,10 @@ export interface LeaseAccount {
   readonly granted: Quantity;
   readonly settled: Quantity;
   readonly returned: Quantity;
+  /** Settled and returned together, as far as the home is known to have heard. */
+  readonly heard: Quantity;
+  /** The latest renewal that the home is known to have seen. */
+  readonly answered: number;
   readonly heldTokens: number;
   readonly heldRequests: number;
   /** Requests that run. */
@@ -34,6 +48,8 @@ export function newLease(scope: string, nowMs: number): LeaseAccount {
     granted: NONE,
     settled: NONE,
     returned: NONE,
+    heard: NONE,
+    answered: 0,
     heldTokens: 0,
     heldRequests: 0,
     open: 0,
@@ -44,8 +60,21 @@ export function newLease(scope: string, nowMs: number): LeaseAccount {
 
 /** What may be drawn or given back now. Tokens below zero: overrun that the home will take from its account. */
 export function free(account: LeaseAccount): Quantity {
-  const held = { tokens: account.heldTokens, requests: account.heldRequests, slots: account.open };
-  return minus(minus(account.granted, plus(account.settled, account.returned)), held);
+  return minus(minus(account.granted, plus(account.settled, account.returned)), held(account));
+}
+
+/** What running requests hold. */
+function held({ heldTokens, heldRequests, open }: LeaseAccount): Quantity {
+  return { tokens: heldTokens, requests: heldRequests, slots: open };
+}
+
+/**
+ * True when the home knows that nothing is outstanding and no renewal is under way that could change it. Until then an
+ * idle holder keeps giving back and renewing: its last word, or a late grant, may have been lost (L1).
+ */
+export function isClosed(account: LeaseAccount): boolean {
+  const atHome = minus(account.granted, account.heard);
+  return account.answered === account.sequence && isNone(held(account)) && isNone(atHome);
 }
 
 export function leaseTime(account: LeaseAccount, nowMs: number): LeaseAccount {
@@ -84,15 +113,38 @@ export function leaseAdmit(account: LeaseAccount, tokens: number): LeaseAccount 
   return after;
 }
 
+/**
+ * Admission beyond the lease while the home is out of reach: free tokens may fall to `-allowanceTokens`, and the home
+ * takes what was spent as debt when it is back. Bounded, and only where a tenant's operator asked for it.
+ */
+export function softRefusal(account: LeaseAccount, ask: Ask, allowanceTokens: number): Failure | null {
+  if (free(account).tokens + allowanceTokens >= ask.tokens) return null;
+  const internalDetail = `home out of reach, and the soft allowance of ${account.scope} is used up`;
+  return { tag: "budget_unavailable", retryAfterMs: 5_000, internalDetail };
+}
+
+export function softAdmit(account: LeaseAccount, tokens: number): LeaseAccount {
+  return {
+    ...account,
+    heldTokens: account.heldTokens + tokens,
+    heldRequests: account.heldRequests + 1,
+    open: account.open + 1,
+  };
+}
+
 export function leaseExtendable(account: LeaseAccount, wanted: number, nowMs: number): number {
   return isLive(account, nowMs) ? Math.max(0, Math.min(wanted, free(account).tokens)) : 0;
 }
 
 export function leaseHold(account: LeaseAccount, tokens: number): LeaseAccount {
+  if (tokens > free(account).tokens) {
+    throw new Error(`limits: the lease of ${account.scope} would be overdrawn (I1)`);
+  }
   return { ...account, heldTokens: account.heldTokens + tokens };
 }
 
 export function leaseSettle(account: LeaseAccount, usedTokens: number, fromHeld: number): LeaseAccount {
+  assertHeld(account, fromHeld);
   return {
     ...account,
     settled: plus(account.settled, { ...NONE, tokens: usedTokens }),
@@ -101,6 +153,7 @@ export function leaseSettle(account: LeaseAccount, usedTokens: number, fromHeld:
 }
 
 export function leaseRelease(account: LeaseAccount, tokens: number): LeaseAccount {
+  assertHeld(account, tokens);
   return { ...account, heldTokens: account.heldTokens - tokens };
 }
 
@@ -111,34 +164,36 @@ export function leaseLeave(account: LeaseAccount): LeaseAccount {
 
 /** The request is over and counts. */
 export function leaseSpendRequest(account: LeaseAccount): LeaseAccount {
-  if (account.heldRequests < 1) throw new Error(`limits: the lease of ${account.scope} holds no request`);
-  return {
-    ...account,
-    heldRequests: account.heldRequests - 1,
-    settled: plus(account.settled, { ...NONE, requests: 1 }),
-  };
+  const after = leaseReturnRequest(account);
+  return { ...after, settled: plus(after.settled, { ...NONE, requests: 1 }) };
 }
 
 /** Nothing ran: the request is free again. */
 export function leaseReturnRequest(account: LeaseAccount): LeaseAccount {
+  if (account.heldRequests < 1) throw new Error(`limits: the lease of ${account.scope} holds no request`);
   return { ...account, heldRequests: account.heldRequests - 1 };
 }
 
-/** The next renewal: what was used, and what is wanted to hold free. */
+/**
+ * The next renewal: what was used, and how much is wanted `free` beside what running requests hold. Sent only once the
+ * account that comes back is written, or a second message could carry the same number.
+ */
 export function renewal(
   account: LeaseAccount,
   holder: string,
-  want: Quantity,
+  wantFree: Quantity,
 ): { account: LeaseAccount; message: Renewal } {
   const after = { ...account, sequence: account.sequence + 1 };
   const { scope, lease, sequence, settled, returned } = after;
+  const want = plus(wantFree, held(account));
   return { account: after, message: { holder, scope, lease, sequence, settled, returned, want } };
 }
 
 /**
  * Takes the home's terms. `sentAtMs` is when the renewal left, so that however long the answer took, the lease ends
- * here before it ends at home. Terms of another lease replace this one: the home has written the old one off, all of
- * it counted as spent, so nothing of it may be carried over but the requests that still run.
+ * here before it ends at home; an answer to a renewal "from the future" comes from before a step of the clock and sets
+ * no deadline. Terms of another lease replace this one: the home has written the old one off, all of it counted as
+ * spent, so nothing of it may be carried over but the requests that still run.
  */
 export function takeTerms(
   account: LeaseAccount,
@@ -146,41 +201,46 @@ export function takeTerms(
   sentAtMs: number,
   nowMs: number,
 ): LeaseAccount {
-  const deadlineMs = sentAtMs + Math.min(terms.ttlMs, LEASE_TTL_MS);
-  if (terms.lease !== account.lease) {
-    if (terms.lease < account.lease) return account;
-    // Running requests keep what they hold as a debt of the new lease: they settle against it, never twice.
-    const fresh = newLease(account.scope, nowMs);
-    const { sequence, heldTokens, heldRequests, open } = account;
-    return {
-      ...fresh,
-      lease: terms.lease,
-      sequence,
-      granted: terms.granted,
-      heldTokens,
-      heldRequests,
-      open,
-      deadlineMs,
-    };
-  }
-  const granted = furthest(account.granted, terms.granted);
-  const after = { ...account, granted, deadlineMs: Math.max(account.deadlineMs, deadlineMs) };
-  return terms.keepTokens === null ? after : giveBack(after, terms.keepTokens);
+  if (terms.lease < account.lease) return account;
+  const base = terms.lease === account.lease ? account : adopted(account, terms, nowMs);
+  const deadlineMs = sentAtMs > nowMs ? 0 : sentAtMs + Math.min(terms.ttlMs, LEASE_TTL_MS);
+  const after = {
+    ...base,
+    granted: furthest(base.granted, terms.granted),
+    heard: furthest(base.heard, plus(terms.settled, terms.returned)),
+    answered: Math.max(base.answered, terms.sequence),
+    // A home that has seen more than was sent knew an earlier holder of this name; lower numbers get nothing.
+    sequence: Math.max(base.sequence, terms.sequence),
+    deadlineMs: Math.max(base.deadlineMs, deadlineMs),
+  };
+  return giveBack(after, terms.keepTokens ?? Infinity, terms.keepSlots ?? Infinity);
 }
 
-/** Returns what is free above `keepTokens`; the next renewal tells the home. */
-export function giveBack(account: LeaseAccount, keepTokens: number): LeaseAccount {
-  const excess = Math.max(0, free(account).tokens - keepTokens);
-  return { ...account, returned: plus(account.returned, { ...NONE, tokens: excess }) };
+/** A lease new to this holder: running requests keep what they hold and settle against it, never twice. */
+function adopted(
+  account: LeaseAccount,
+  { lease, settled, returned }: LeaseTerms,
+  nowMs: number,
+): LeaseAccount {
+  const { sequence, answered, heldTokens, heldRequests, open } = account;
+  const fresh = newLease(account.scope, nowMs);
+  return { ...fresh, lease, sequence, answered, settled, returned, heldTokens, heldRequests, open };
+}
+
+/** Returns what is free above what may be kept; the next renewal tells the home. */
+export function giveBack(account: LeaseAccount, keepTokens: number, keepSlots = Infinity): LeaseAccount {
+  const left = free(account);
+  const back = positive({ tokens: left.tokens - keepTokens, requests: 0, slots: left.slots - keepSlots });
+  return isNone(back) ? account : { ...account, returned: plus(account.returned, back) };
 }
 
 /** Returns all that is free: the location has been idle. */
 export function giveBackAll(account: LeaseAccount): LeaseAccount {
-  const left = free(account);
-  const back = {
-    tokens: Math.max(0, left.tokens),
-    requests: Math.max(0, left.requests),
-    slots: Math.max(0, left.slots),
-  };
-  return { ...account, returned: plus(account.returned, back) };
+  return { ...account, returned: plus(account.returned, positive(free(account))) };
+}
+
+function assertHeld(account: LeaseAccount, tokens: number): void {
+  if (tokens < 0 || tokens > account.heldTokens) {
+    throw new Error(`limits: the lease of ${account.scope} holds ${account.heldTokens}, not ${tokens} (I1)`);
+  }
 }

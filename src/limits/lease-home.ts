@@ -2,7 +2,17 @@ import { LEASE_TTL_MS, LEASE_WRITE_OFF_MS, REQUEST_DEADLINE_MS } from "../bounds
 import type { Limits } from "../catalogue.ts";
 import { type Account, committed, settleTime } from "./account.ts";
 import { available, take, UNITS_PER_TOKEN } from "./bucket.ts";
-import { furthest, type LeaseTerms, minus, NONE, plus, type Quantity, type Renewal } from "./lease.ts";
+import {
+  furthest,
+  isNone,
+  type LeaseTerms,
+  minus,
+  NONE,
+  plus,
+  positive,
+  type Quantity,
+  type Renewal,
+} from "./lease.ts";
 import { spend } from "./window.ts";
 
 /** The home's side of one lease. */
@@ -24,12 +34,7 @@ export interface Lease {
 
 export function outstanding({ granted, settled, returned, state }: Lease): Quantity {
   if (state === "written_off") return NONE;
-  const left = minus(granted, plus(settled, returned));
-  return {
-    tokens: Math.max(0, left.tokens),
-    requests: Math.max(0, left.requests),
-    slots: Math.max(0, left.slots),
-  };
+  return positive(minus(granted, plus(settled, returned)));
 }
 
 /** Everything that is leased out of one account. */
@@ -69,13 +74,16 @@ export function renew(
     };
   }
   assertBound(purse, limits);
-  const keepTokens = share.othersShort ? share.tokens : null;
   const terms = {
     scope: lease.scope,
     lease: after.id,
+    sequence: after.sequence,
     granted: after.granted,
+    settled: after.settled,
+    returned: after.returned,
     ttlMs: LEASE_TTL_MS,
-    keepTokens,
+    keepTokens: share.othersShort ? share.tokens : null,
+    keepSlots: share.othersShort ? share.slots : null,
   };
   return { account: purse, lease: after, terms };
 }
@@ -100,11 +108,9 @@ export function writeOff(
   lease: Lease,
   nowMs: number,
 ): { account: Account; lease: Lease } | null {
-  const silentMs = nowMs - lease.contactMs;
+  const dueMs = writeOffMs(lease);
+  if (dueMs === null || nowMs < dueMs) return null;
   const left = outstanding(lease);
-  const empty = left.tokens === 0 && left.requests === 0 && left.slots === 0;
-  if (lease.state === "written_off" || empty || silentMs < LEASE_WRITE_OFF_MS + REQUEST_DEADLINE_MS)
-    return null;
   const now = settleTime(account, limits, nowMs);
   const after = {
     ...now,
@@ -112,6 +118,12 @@ export function writeOff(
     day: spend(now.day, left.tokens),
   };
   return { account: after, lease: { ...lease, state: "written_off" } };
+}
+
+/** When a lease would be written off if its holder stayed silent, or null when there is nothing to write off. */
+export function writeOffMs(lease: Lease): number | null {
+  if (isNone(outstanding(lease))) return null;
+  return lease.contactMs + LEASE_WRITE_OFF_MS + REQUEST_DEADLINE_MS;
 }
 
 function current(known: Lease | undefined, message: Renewal, nowMs: number): Lease {
@@ -136,18 +148,16 @@ function accountFor(account: Account, lease: Lease, message: Renewal): { account
   const returned = furthest(lease.returned, message.returned);
   const used = minus(settled, lease.settled);
   const back = minus(returned, lease.returned);
-  const before = outstanding(lease);
-  const unclamped = minus(lease.granted, plus(settled, returned));
-  const overrun = Math.max(0, -unclamped.tokens);
-  // Overrun is granted after the fact: the counters stay cumulative, and the account pays.
-  const granted = plus(lease.granted, { ...NONE, tokens: overrun });
-  const after = { ...lease, granted, settled, returned };
-  const freed = minus(before, outstanding(after));
+  // What was used beyond the grant (overrun, or requests carried over from a lease that was written off) is granted
+  // after the fact: the counters stay cumulative, outstanding stays their plain difference, and the account pays.
+  const overrun = positive(minus(plus(settled, returned), lease.granted));
+  const after = { ...lease, granted: plus(lease.granted, overrun), settled, returned };
+  const freed = minus(outstanding(lease), outstanding(after));
   return {
     account: {
       ...account,
-      tokens: take(account.tokens, overrun - back.tokens),
-      requests: take(account.requests, -back.requests),
+      tokens: take(account.tokens, overrun.tokens - back.tokens),
+      requests: take(account.requests, overrun.requests - back.requests),
       leased: minus(account.leased, freed),
       day: spend(account.day, used.tokens),
     },
@@ -180,12 +190,16 @@ function debit(account: Account, grant: Quantity): Account {
   };
 }
 
-/** I2: what is left, held and leased together never exceeds the bucket. */
+/** I1 and I2: nothing leased is below zero, and level, held and leased together never exceed the bucket. */
 function assertBound(account: Account, limits: Limits): void {
-  const { tokensPerMinute } = limits;
-  if (tokensPerMinute === undefined) return;
-  const potential = account.tokens.levelUnits / UNITS_PER_TOKEN + account.heldTokens + account.leased.tokens;
-  if (potential > tokensPerMinute + 1e-6) {
-    throw new Error(`limits: ${account.scope} could spend ${potential} of ${tokensPerMinute} tokens (I2)`);
+  const { heldTokens, leased, tokens, scope } = account;
+  if (leased.tokens < 0 || leased.requests < 0 || leased.slots < 0) {
+    throw new Error(`limits: ${scope} has less than nothing leased out (I1)`);
+  }
+  if (limits.tokensPerMinute === undefined) return;
+  const potentialUnits = tokens.levelUnits + (heldTokens + leased.tokens) * UNITS_PER_TOKEN;
+  if (potentialUnits > limits.tokensPerMinute * UNITS_PER_TOKEN) {
+    const potential = potentialUnits / UNITS_PER_TOKEN;
+    throw new Error(`limits: ${scope} could spend ${potential} of ${limits.tokensPerMinute} tokens (I2)`);
   }
 }

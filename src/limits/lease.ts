@@ -8,6 +8,10 @@
  *   settled  what was used; only the holder raises it
  *   returned what the holder gave back unspent; only the holder raises it
  *   outstanding = granted − settled − returned, counted by the home as if it were spent
+ *
+ * All three survive with the holder's rows. A holder whose rows are lost (an object moved to another name) must come
+ * back under another name of its own: what the lost one had spent and not told is known to nobody, so its lease stays
+ * outstanding until it is written off.
  */
 export interface Quantity {
   readonly tokens: number;
@@ -54,7 +58,7 @@ export interface Renewal {
   readonly sequence: number;
   readonly settled: Quantity;
   readonly returned: Quantity;
-  /** What it would like to hold free, on top of what its running requests hold. */
+  /** What it would like to have outstanding: what running requests hold, and what is to be free for new ones. */
   readonly want: Quantity;
 }
 
@@ -62,9 +66,25 @@ export interface Renewal {
 export interface LeaseTerms {
   readonly scope: string;
   readonly lease: number;
+  /** The latest renewal that the home has seen: with it, the holder knows whether its last word arrived. */
+  readonly sequence: number;
   readonly granted: Quantity;
+  /** As the home has heard. A holder that is new to this lease starts from here. */
+  readonly settled: Quantity;
+  readonly returned: Quantity;
   /** From the instant at which the renewal was sent, on the holder's clock. */
   readonly ttlMs: number;
   /** Others are short: the holder is to give back what it holds free above this. */
   readonly keepTokens: number | null;
+  /** The same for places among concurrent requests. */
+  readonly keepSlots: number | null;
+}
+
+/** The part of each that is above zero. */
+export function positive({ tokens, requests, slots }: Quantity): Quantity {
+  return { tokens: Math.max(0, tokens), requests: Math.max(0, requests), slots: Math.max(0, slots) };
+}
+
+export function isNone({ tokens, requests, slots }: Quantity): boolean {
+  return tokens === 0 && requests === 0 && slots === 0;
 }

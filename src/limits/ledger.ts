@@ -268,6 +268,7 @@ function admitted<P>(
     // The object that holds the reservation says so itself, and whether a lease is due.
     at: tenant.homeHint,
     leaseHere: false,
+    mode: "home",
     profile: {
       tenantId: tenant.id,
       version: tenant.version,

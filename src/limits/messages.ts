@@ -21,6 +21,8 @@ export interface ReserveAsk {
   readonly generates: boolean;
 }
 
+export type AdmissionMode = "home" | "lease" | "soft";
+
 export type ReserveAnswer =
   | {
       readonly ok: true;
@@ -35,6 +37,8 @@ export type ReserveAnswer =
       readonly at: LocationHint;
       /** The location earns or has a lease: ask its own object next time. */
       readonly leaseHere: boolean;
+      /** `soft`: beyond what the budget could prove, by the tenant's allowance while its home is out of reach. */
+      readonly mode: AdmissionMode;
     }
   | { readonly ok: false; readonly failure: Failure; readonly standing: Standing | null };
 

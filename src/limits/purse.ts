@@ -45,6 +45,15 @@ export const HOME_PURSE: Purse<account.Account> = {
   standing: standingOf,
 };
 
+/** A lease whose home is out of reach, for a tenant that allows some tokens on trust. */
+export function softPurse(allowanceTokens: number): Purse<lease.LeaseAccount> {
+  return {
+    ...LEASE_PURSE,
+    refusal: (purse, _limits, ask) => lease.softRefusal(purse, ask, allowanceTokens),
+    admit: lease.softAdmit,
+  };
+}
+
 export const LEASE_PURSE: Purse<lease.LeaseAccount> = {
   fresh: (scope, _limits, nowMs) => lease.newLease(scope, nowMs),
   at: (purse, _limits, nowMs) => lease.leaseTime(purse, nowMs),

@@ -176,6 +176,7 @@ function answerHeaders(
     "x-meridian-attempts": String(attempts),
     // Which of the tenant's budget objects admitted it: the home, or a location that spends a lease.
     "x-meridian-budget": reservation.address.at,
+    "x-meridian-budget-mode": reservation.mode,
     // No answer is kept and none is made cheaper yet: both say so, so that clients can rely on them.
     "x-meridian-degraded": "none",
     "x-meridian-cache": "none",

@@ -7,8 +7,15 @@ import type { Env } from "../env.ts";
 import { FailureError } from "../errors.ts";
 import type { KeyClaims } from "../keys.ts";
 import { estimatePromptTokens } from "../limits/estimate.ts";
-import type { ReserveAnswer, ReserveAsk, Standing, TenantProfile } from "../limits/messages.ts";
+import type {
+  AdmissionMode,
+  ReserveAnswer,
+  ReserveAsk,
+  Standing,
+  TenantProfile,
+} from "../limits/messages.ts";
 import { nearestHint } from "../routing/geo.ts";
+import { count } from "../telemetry/metrics.ts";
 import { rememberDenial } from "./authenticate.ts";
 import type { Exchange } from "./exchange.ts";
 import { knownRefusal, rememberRefusal } from "./refusals.ts";
@@ -21,6 +28,7 @@ export interface Reservation {
   /** Most output per choice within the whole budget, or null. */
   readonly outputCapTokens: number | null;
   readonly finishEagerly: boolean;
+  readonly mode: AdmissionMode;
   readonly standing: Standing;
   readonly profile: TenantProfile;
   /** Frees the place among concurrent requests before the gate's last report comes. */
@@ -72,6 +80,7 @@ export async function reserve(exchange: Exchange): Promise<Reservation> {
     rememberRefusal(claims.keyId, ask.promptTokens, answer, Date.now());
     throw new BudgetRefusal(answer);
   }
+  count("meridian_admissions_total", { mode: answer.mode });
   if (profiles.size >= PROFILE_CACHE_MAX) profiles.clear();
   profiles.set(claims.tenantRef, { profile: answer.profile, atMs: Date.now() });
   if (leasedUntilMs.size >= PROFILE_CACHE_MAX) leasedUntilMs.clear();
@@ -85,6 +94,7 @@ export async function reserve(exchange: Exchange): Promise<Reservation> {
     estimatedPromptTokens: ask.promptTokens,
     outputCapTokens: answer.outputCapTokens,
     finishEagerly: answer.finishEagerly,
+    mode: answer.mode,
     standing: answer.standing,
     profile: answer.profile,
     finish: () => told(stub.finish(trace.requestId)),

@@ -23,6 +23,7 @@ export function tenantRecord(
       limits,
       endUserLimits,
       overdraft,
+      softAllowanceTokens: 0,
       homeHint: "enam",
       suspended: false,
       version,

@@ -29,6 +29,7 @@ export function tenantInput(id: string) {
     limits,
     endUserLimits: {},
     overdraft: "debt",
+    softAllowanceTokens: 0,
     homeHint: "weur",
     suspended: false,
   } as const;

@@ -12,11 +12,14 @@ import {
   renewal,
   takeTerms,
 } from "../../limits/lease-holder.ts";
-import type { ReserveAnswer, ReserveAsk, TenantUsage } from "../../limits/messages.ts";
-import { LEASE_PURSE } from "../../limits/purse.ts";
+import type { ReserveAsk, TenantUsage } from "../../limits/messages.ts";
+import { LEASE_PURSE, softPurse } from "../../limits/purse.ts";
 import type { TenantBudgetStub } from "../stub.ts";
 import { LEASE_ROWS } from "./account-rows.ts";
-import { LedgerShell } from "./ledger-shell.ts";
+import { type Admission, LedgerShell } from "./ledger-shell.ts";
+
+/** Shorter than the edge waits, so that a home out of reach is noticed here. */
+const HOME_TIMEOUT_MS = OBJECT_CALL_TIMEOUT_MS / 2;
 
 /** A location that spends a lease of a tenant whose home is elsewhere. */
 export class HolderBudget {
@@ -33,26 +36,39 @@ export class HolderBudget {
     this.#home = home;
   }
 
-  /**
-   * Draws on the lease; what it does not cover the home decides. `later` takes work that need not be waited for.
-   */
-  async reserve(
-    ask: ReserveAsk,
-    later: (work: Promise<unknown>) => void,
-  ): Promise<{ answer: ReserveAnswer; deadlineMs: number | null }> {
-    const { book } = this.ledger;
+  /** Draws on the lease; what it does not cover the home decides. `later` takes work that need not be waited for. */
+  async reserve(ask: ReserveAsk, later: (work: Promise<unknown>) => void): Promise<Admission> {
     const nowMs = Date.now();
     this.#note(ask, nowMs);
-    if (book.known) {
-      const result = await this.ledger.reserve(ask);
-      if (result.answer.ok || result.answer.failure.tag !== "budget_unavailable") {
+    if (this.ledger.book.known) {
+      const admission = this.#here(await this.ledger.reserve(ask), "lease");
+      const { answer } = admission;
+      if (answer.ok || answer.failure.tag !== "budget_unavailable") {
         if (this.#renewalDue(nowMs)) later(this.renew());
-        const { answer } = result;
-        return answer.ok ? { ...result, answer: { ...answer, at: this.#hint, leaseHere: true } } : result;
+        return admission;
       }
     }
     later(this.renew());
-    return { answer: await this.#home().reserve(ask), deadlineMs: null };
+    try {
+      return { answer: await withDeadline(this.#home().reserve(ask), HOME_TIMEOUT_MS), deadlineMs: null };
+    } catch (error) {
+      return this.#onTrust(ask, error);
+    }
+  }
+
+  /** The home is out of reach: a tenant may allow some tokens on trust; otherwise nothing unproven is admitted. */
+  async #onTrust(ask: ReserveAsk, error: unknown): Promise<Admission> {
+    const { book } = this.ledger;
+    const allowanceTokens = book.known ? book.record.tenant.softAllowanceTokens : 0;
+    if (allowanceTokens === 0) throw error;
+    return this.#here(await this.ledger.reserve(ask, softPurse(allowanceTokens)), "soft");
+  }
+
+  #here(admission: Admission, mode: "lease" | "soft"): Admission {
+    const { answer } = admission;
+    return answer.ok
+      ? { ...admission, answer: { ...answer, at: this.#hint, leaseHere: true, mode } }
+      : admission;
   }
 
   /** Accounts for the lease at home and takes the new terms. Once at a time; a lost one is made good by the next. */

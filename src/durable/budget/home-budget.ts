@@ -6,13 +6,13 @@ import { type Demand, demanded, earnsLease, NO_DEMAND } from "../../limits/deman
 import type { LeaseTerms, Renewal } from "../../limits/lease.ts";
 import { renew, writeOff } from "../../limits/lease-home.ts";
 import { limitsOf } from "../../limits/ledger.ts";
-import type { ReserveAnswer, ReserveAsk, TenantUsage, UsageRow } from "../../limits/messages.ts";
+import type { ReserveAsk, TenantUsage, UsageRow } from "../../limits/messages.ts";
 import { HOME_PURSE } from "../../limits/purse.ts";
 import { recalls, shareOf } from "../../limits/share.ts";
 import { limitState } from "../../limits/standing.ts";
 import type { RenewAnswer, TenantBudgetStub } from "../stub.ts";
 import { HOME_ROWS } from "./account-rows.ts";
-import { LedgerShell } from "./ledger-shell.ts";
+import { type Admission, LedgerShell } from "./ledger-shell.ts";
 
 const SWEEP_USERS = 500;
 const RECALL_MIN_GAP_MS = 1_000;
@@ -37,7 +37,7 @@ export class HomeBudget {
     this.#holderAt = holderAt;
   }
 
-  async reserve(ask: ReserveAsk): Promise<{ answer: ReserveAnswer; deadlineMs: number | null }> {
+  async reserve(ask: ReserveAsk): Promise<Admission> {
     const result = await this.ledger.reserve(ask);
     const nowMs = Date.now();
     const demand = demanded(this.#demand.get(ask.from) ?? NO_DEMAND, ask.promptTokens, nowMs);

@@ -1,10 +1,25 @@
-import { type Change, cancel, checkKey, expire, finish, report, reserve } from "../../limits/ledger.ts";
+import {
+  type Book,
+  type Change,
+  cancel,
+  checkKey,
+  expire,
+  finish,
+  report,
+  reserve,
+} from "../../limits/ledger.ts";
 import type { BudgetReport, KeyCheck, ReserveAnswer, ReserveAsk } from "../../limits/messages.ts";
 import type { Purse } from "../../limits/purse.ts";
 import { Tick } from "../tick.ts";
 import { type AccountRows, type Scoped, TenantBook } from "./tenant-book.ts";
 
 const EXPIRE_BATCH = 500;
+
+/** What an admission decided, and when its reservation runs out. */
+export interface Admission {
+  readonly answer: ReserveAnswer;
+  readonly deadlineMs: number | null;
+}
 
 /**
  * One tenant's ledger in one place, stored: the part that a home and a lease holder have in common. It reads the clock
@@ -31,9 +46,17 @@ export class LedgerShell<P extends Scoped> {
     return this.#tick.run(() => operation(Date.now()));
   }
 
-  reserve(ask: ReserveAsk): Promise<{ answer: ReserveAnswer; deadlineMs: number | null }> {
+  /** `purse`: other rules than the book's own, for this admission alone. */
+  reserve(ask: ReserveAsk, purse: Purse<P> = this.book.purse): Promise<Admission> {
+    const { book } = this;
     return this.run((nowMs) => {
-      const { answer, change } = reserve(this.book, ask, nowMs);
+      const seen: Book<P> = {
+        purse,
+        record: book.record,
+        account: (scope) => book.account(scope),
+        reservation: (id) => book.reservation(id),
+      };
+      const { answer, change } = reserve(seen, ask, nowMs);
       if (change) this.book.apply(change, nowMs);
       return { answer, deadlineMs: change?.reservation.deadlineMs ?? null };
     });
