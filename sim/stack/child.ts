@@ -52,9 +52,11 @@ export class Child {
       env: { ...process.env, ...env },
       // The IPC channel tells Node children that the stack is gone, even when it was killed.
       stdio: readyText === null ? ["ignore", "pipe", "pipe"] : ["ignore", "pipe", "pipe", "ipc"],
-      detached: false,
+      // In a group of its own: a terminal's Ctrl-C reaches the stack alone, which ends its children in order.
+      detached: true,
     });
     this.#process = child;
+    if (readyText === null && child.pid !== undefined) guard(child, child.pid);
     let tail = "";
     return new Promise((resolve, reject) => {
       const timer = setTimeout(
@@ -119,4 +121,19 @@ export class Child {
       );
     }, this.#restartMs);
   }
+}
+
+/**
+ * Ends a process that knows nothing of IPC when this program is gone, however it ended: a pipe closes with its last
+ * writer, and the guard waits for just that.
+ */
+function guard(child: ChildProcess, pid: number): void {
+  const watch = spawn("sh", ["-c", `read -r _; kill -KILL ${pid}`], {
+    stdio: ["pipe", "ignore", "ignore"],
+    detached: true,
+  });
+  // Without a shell there is no guard, and nothing else is lost.
+  watch.on("error", () => undefined);
+  // Gone before the process id may be given to another.
+  child.once("exit", () => watch.kill("SIGKILL"));
 }

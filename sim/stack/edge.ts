@@ -17,16 +17,22 @@ export const WORKERD: string = createRequire(import.meta.url)("workerd").default
 
 /**
  * Writes the config with which plain workerd serves the bundle: the runtime of production without the development
- * server around it, which costs 25 times the throughput. Secrets come from the environment, not from the file.
+ * server around it, which costs 25 times the throughput. Secrets come from the environment, not from the file; so do
+ * optional settings, which are bound only when named: a variable that is missing would be an empty text otherwise.
  */
-export function writeEdgeConfig(stateDir: string, bundle: string, port: number): string {
+export function writeEdgeConfig(
+  stateDir: string,
+  bundle: string,
+  port: number,
+  optional: readonly string[] = [],
+): string {
   mkdirSync(join(stateDir, "objects"), { recursive: true });
   copyFileSync(bundle, join(stateDir, "worker.js"));
   const bindings = [
     ...Object.entries(OBJECT_CLASSES).map(
       ([name, type]) => `(name = "${name}", durableObjectNamespace = "${type}")`,
     ),
-    ...SECRETS.map((name) => `(name = "${name}", fromEnvironment = "${name}")`),
+    ...[...SECRETS, ...optional].map((name) => `(name = "${name}", fromEnvironment = "${name}")`),
     `(name = "MERIDIAN_MODE", text = "development")`,
   ];
   const classes = Object.values(OBJECT_CLASSES).map(

@@ -19,6 +19,8 @@ export interface StackOptions {
   readonly stateDir: string;
   /** Arguments for each simulated replica. */
   readonly simArgs?: readonly string[];
+  /** Optional settings of the Worker, such as UPSTASH_REDIS_REST_URL. */
+  readonly edgeEnv?: Readonly<Record<string, string>>;
   /** Limits of the demo tenant. */
   readonly tenantLimits?: Readonly<Record<string, number>>;
   /** One line of progress. */
@@ -81,7 +83,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     await children.find((child) => child.spec.name === "edge")?.stop();
   };
   try {
-    const edge = new Child(await edgeSpec(stateDir, bundle, port, secrets), progress);
+    const edge = new Child(await edgeSpec(options, bundle, secrets), progress);
     const replicas = new Map(
       replicaSpecs(options, regions).map((spec) => [spec.name, new Child(spec, progress)]),
     );
@@ -97,9 +99,10 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     const key = await ensureDemoTenant(admin, baseUrl, stateDir, options.tenantLimits ?? DEMO_LIMITS);
     const gates = new Map<string, Child>();
     for (const region of regions) {
-      const secret = await gateSecret(secrets, region.plan.name, versions.get(region.plan.name)!);
-      const spec = gateSpec(stateDir, baseUrl, region, versions.get(region.plan.name)!, secret);
-      gates.set(region.plan.name, new Child(spec, progress));
+      const { name } = region.plan;
+      const given: Record<number, string> = {};
+      for (const version of versions.get(name)!) given[version] = await gateSecret(secrets, name, version);
+      gates.set(name, new Child(gateSpec(stateDir, baseUrl, region, given), progress));
     }
     children.push(...gates.values());
     progress(`starting ${gates.size} gates`);
@@ -133,13 +136,14 @@ async function assignAddresses(plan: StackPlan, port: number): Promise<RegionAdd
   }));
 }
 
-async function edgeSpec(stateDir: string, bundle: string, port: number, secrets: StackSecrets) {
-  const config = writeEdgeConfig(stateDir, bundle, port);
+async function edgeSpec(options: StackOptions, bundle: string, secrets: StackSecrets) {
+  const { stateDir, port, edgeEnv = {} } = options;
+  const config = writeEdgeConfig(stateDir, bundle, port, Object.keys(edgeEnv));
   return {
     name: "edge",
     command: WORKERD,
     args: ["serve", config],
-    env: await workerEnv(secrets),
+    env: { ...edgeEnv, ...(await workerEnv(secrets)) },
     cwd: stateDir,
     logFile: join(stateDir, "logs/edge.log"),
     readyText: null,
@@ -173,8 +177,7 @@ function gateSpec(
   stateDir: string,
   edgeUrl: string,
   region: RegionAddresses,
-  version: number,
-  secret: string,
+  secretByVersion: Readonly<Record<number, string>>,
 ) {
   const { name, concurrencyPerReplica } = region.plan;
   const config = {
@@ -192,7 +195,7 @@ function gateSpec(
     args: [join(ROOT, "src/gate/main.ts")],
     env: {
       MERIDIAN_GATE_CONFIG: JSON.stringify(config),
-      MERIDIAN_GATE_SECRETS: JSON.stringify({ [version]: secret }),
+      MERIDIAN_GATE_SECRETS: JSON.stringify(secretByVersion),
     },
     cwd: ROOT,
     logFile: join(stateDir, `logs/gate-${name}.log`),
@@ -200,14 +203,14 @@ function gateSpec(
   };
 }
 
-/** Returns each pool's secret version. Pools of an earlier plan go. */
+/** Returns the versions of each pool's secret that its gate needs. Pools of an earlier plan go. */
 async function ensureCatalogue(
   admin: AdminClient,
   plan: StackPlan,
   regions: readonly RegionAddresses[],
-): Promise<Map<string, number>> {
+): Promise<Map<string, number[]>> {
   for (const model of plan.models) await admin.ensure("models", { ...model });
-  const versions = new Map<string, number>();
+  const versions = new Map<string, number[]>();
   for (const region of regions) {
     const { name, position, hint, concurrencyPerReplica } = region.plan;
     const pool = (await admin.ensure("pools", {
@@ -218,8 +221,10 @@ async function ensureCatalogue(
       gates: [`http://127.0.0.1:${region.gatePort}`],
       models: plan.models.map(({ id }) => ({ model: id, concurrencyPerReplica })),
       drained: false,
-    })) as { secretVersion: number };
-    versions.set(name, pool.secretVersion);
+    })) as { secretVersion: number; rotating?: boolean };
+    // While a rotation is under way, the version before goes on signing the gate's orders.
+    const { secretVersion: newest, rotating } = pool;
+    versions.set(name, rotating ? [newest - 1, newest] : [newest]);
   }
   const listed = (await admin.must(200, "GET", "pools")) as { data: { id: string }[] };
   for (const { id } of listed.data) if (!versions.has(id)) await admin.must(204, "DELETE", `pools/${id}`);

@@ -10,6 +10,7 @@ import type { TenantUsage } from "../../src/limits/messages.ts";
 
 /** A whole local deployment in a folder of its own, and ways to look into it. */
 export interface TestStack extends Stack {
+  readonly stateDir: string;
   openai(options?: { key?: string; location?: string; maxRetries?: number }): OpenAI;
   anthropic(): Anthropic;
   /** Raw HTTP with the demo tenant's key. */
@@ -40,7 +41,13 @@ export interface LedgerEntry {
 let nextPort = 20_000 + (process.pid % 400) * 50;
 
 export async function testStack(
-  options: { plan?: StackPlan; simArgs?: string[]; stateDir?: string; port?: number } = {},
+  options: {
+    plan?: StackPlan;
+    simArgs?: string[];
+    stateDir?: string;
+    port?: number;
+    edgeEnv?: Record<string, string>;
+  } = {},
 ): Promise<TestStack> {
   const stateDir = options.stateDir ?? mkdtempSync(join(tmpdir(), "meridian-e2e-"));
   const [port] = options.port === undefined ? await freePorts(1, nextPort++) : [options.port];
@@ -49,6 +56,7 @@ export async function testStack(
     port: port!,
     stateDir,
     simArgs: options.simArgs ?? [],
+    edgeEnv: options.edgeEnv ?? {},
   });
   const { info, admin } = stack;
   const replicaUrls = new Map(
@@ -56,6 +64,7 @@ export async function testStack(
   );
   return {
     ...stack,
+    stateDir,
     openai: ({ key = info.tenant.key, location, maxRetries = 0 } = {}) =>
       new OpenAI({
         baseURL: `${info.baseUrl}/v1`,
