@@ -1,3 +1,4 @@
+import { adminAt } from "./admin.ts";
 import { takesAdminKey, untilKeyTaken } from "./live.ts";
 import { hashOf, newAdminKey } from "./secrets.ts";
 import { type Step, showAdminKey } from "./step.ts";
@@ -27,11 +28,12 @@ export function adminKeyStep(change: AdminKeyChange): Step {
     runs: "wrangler secret bulk   (ADMIN_KEY_HASHES, on its standard input)",
     offline: false,
     async run(deployment) {
-      const { wrangler, say, baseUrl, adminKey: kept } = deployment;
+      const { wrangler, say, baseUrl, adminKey: kept, accessHeaders } = deployment;
       if (baseUrl === null) throw new Error("no address");
+      const as = (key: string) => adminAt(baseUrl, key, accessHeaders);
       const made = change === "end-old-admin-keys" ? null : newAdminKey();
       if (change !== "replace-admin-key") {
-        if (kept === null || !(await takesAdminKey(baseUrl, kept))) {
+        if (kept === null || !(await takesAdminKey(as(kept)))) {
           throw new DeployError("the deployment does not take MERIDIAN_ADMIN_KEY: nothing was changed");
         }
       }
@@ -41,7 +43,7 @@ export function adminKeyStep(change: AdminKeyChange): Step {
       say(`set: ADMIN_KEY_HASHES; ${hashes.length === 1 ? "one key works" : "two keys work"} from now on`);
       if (made === null) return;
       showAdminKey(made, say);
-      await untilKeyTaken(baseUrl, made);
+      await untilKeyTaken(as(made));
       deployment.adminKey = made;
     },
   };

@@ -1,4 +1,4 @@
-import { AdminClient } from "../../sim/stack/admin.ts";
+import type { AdminCalls } from "./admin.ts";
 import { DeployError } from "./wrangler.ts";
 
 /** A new workers.dev name takes a while until every resolver knows it. */
@@ -24,17 +24,17 @@ export async function untilLive(baseUrl: string): Promise<void> {
   );
 }
 
-/** True when the deployment takes this admin key. */
-export async function takesAdminKey(baseUrl: string, adminKey: string): Promise<boolean> {
-  const { status } = await new AdminClient(baseUrl, adminKey).call("GET", "tenants?limit=1");
+/** True when the deployment takes the key that these calls carry. */
+export async function takesAdminKey(admin: AdminCalls): Promise<boolean> {
+  const { status } = await admin.call("GET", "tenants?limit=1");
   if (status === 200) return true;
   if (status === 401 || status === 403) return false;
-  throw new DeployError(`${baseUrl}/admin/v1 answered ${status} instead of telling whether the key is right`);
+  throw new DeployError(`the admin API answered ${status} instead of telling whether the key is right`);
 }
 
 /** Waits until a key that was just set is in force. */
-export async function untilKeyTaken(baseUrl: string, adminKey: string): Promise<void> {
-  await until(() => takesAdminKey(baseUrl, adminKey), `${baseUrl} does not take the admin key`);
+export async function untilKeyTaken(admin: AdminCalls): Promise<void> {
+  await until(() => takesAdminKey(admin), "the deployment does not take the admin key");
 }
 
 async function until(holds: () => Promise<boolean>, complaint: string): Promise<void> {

@@ -1,13 +1,13 @@
 import { readFileSync } from "node:fs";
 import { isDeepStrictEqual } from "node:util";
 import { z } from "zod";
-import type { AdminClient } from "../../sim/stack/admin.ts";
 import { modelInputSchema, poolInputSchema, tenantInputSchema } from "../../src/catalogue.ts";
+import type { AdminCalls } from "./admin.ts";
 import { DeployError } from "./wrangler.ts";
 
 const COLLECTIONS = ["models", "pools", "tenants"] as const;
 type Collection = (typeof COLLECTIONS)[number];
-type Resource = { readonly id: string } & Readonly<Record<string, unknown>>;
+export type Resource = { readonly id: string } & Readonly<Record<string, unknown>>;
 
 /** What `--config` holds: the fields that are written there, so that a change names no others. */
 export type DeployConfig = Readonly<Record<Collection, readonly Resource[]>>;
@@ -59,16 +59,16 @@ export interface Registered {
  * this deletes nothing. Throws at the first refusal; running it again goes on from there.
  */
 export async function register(
-  admin: AdminClient,
+  admin: AdminCalls,
   config: DeployConfig,
-  told: (one: Registered) => void,
+  told: (one: Registered) => void | Promise<void>,
 ): Promise<void> {
   for (const collection of COLLECTIONS) {
-    for (const wanted of config[collection]) told(await ensure(admin, collection, wanted));
+    for (const wanted of config[collection]) await told(await ensure(admin, collection, wanted));
   }
 }
 
-async function ensure(admin: AdminClient, collection: Collection, wanted: Resource): Promise<Registered> {
+async function ensure(admin: AdminCalls, collection: Collection, wanted: Resource): Promise<Registered> {
   const { id } = wanted;
   const path = `${collection}/${encodeURIComponent(id)}`;
   const known = await admin.call("GET", path);

@@ -1,3 +1,4 @@
+import { type AdminCalls, adminAt } from "./admin.ts";
 import type { Wrangler } from "./wrangler.ts";
 
 /** One deployment on its way: what its steps are given, and what they find out and hand on. */
@@ -10,6 +11,8 @@ export interface Deployment {
   /** A key that the deployment takes. */
   adminKey: string | null;
   baseUrl: string | null;
+  /** Pass Cloudflare Access; empty where it does not stand before the admin API. */
+  readonly accessHeaders: Readonly<Record<string, string>>;
 }
 
 /** One step. The dry run prints the same list that the real run walks through. */
@@ -20,6 +23,12 @@ export interface Step {
   /** Needs neither login nor network and changes nothing: the dry run does it too. */
   readonly offline: boolean;
   run(deployment: Deployment): Promise<void>;
+}
+
+/** The admin API of what is deployed by now. */
+export function adminOf({ baseUrl, adminKey, accessHeaders }: Deployment): AdminCalls {
+  if (baseUrl === null || adminKey === null) throw new Error("no address or no admin key");
+  return adminAt(baseUrl, adminKey, accessHeaders);
 }
 
 /** The only place where an admin key is ever shown. */

@@ -1,18 +1,32 @@
 import { relative } from "node:path";
-import { AdminClient } from "../../sim/stack/admin.ts";
 import { buildGate } from "../build.ts";
 import { type AdminKeyChange, adminKeyStep } from "./admin-key.ts";
+import {
+  type Cloud,
+  cloudLoginStep,
+  endGateRotationStep,
+  gatePlacesStep,
+  keepGateSecret,
+  type RegionChanges,
+  rotateGateSecretStep,
+  terraformSecretsStep,
+  tunnelTokensStep,
+  wranglerConfigStep,
+} from "./infra-steps.ts";
 import { baseUrlAmong, untilKeyTaken, untilLive } from "./live.ts";
 import { type DeployConfig, type Registered, register } from "./register.ts";
 import { checkedAdminKey, makeSecrets, missingSecrets, nextKeyMac, SECRET_NAMES } from "./secrets.ts";
 import { ROOT, type Settings } from "./settings.ts";
-import { type Deployment, type Step, showAdminKey } from "./step.ts";
+import { adminOf, type Deployment, type Step, showAdminKey } from "./step.ts";
 import { dryRunBundle, mistakesIn } from "./verify.ts";
 import { DeployError, deployWorker, listSecrets, putSecrets, requireLogin } from "./wrangler.ts";
 
 export interface Options {
   /** `--config`: what to register, or null. */
   readonly config: DeployConfig | null;
+  /** `--terraform`: what stands around the Worker, or null. */
+  readonly cloud: Cloud | null;
+  readonly regionChanges: RegionChanges;
   /** Which of the login's accounts, if it is said anywhere. */
   readonly accountId: string | null;
   /** `--url`: where the Worker answers; null: as wrangler says. */
@@ -24,16 +38,44 @@ export interface Options {
 }
 
 export function stepsOf(options: Options, settings: Settings): Step[] {
+  const { cloud, config } = options;
   return [
+    ...(cloud === null ? [] : [wranglerConfigStep(cloud)]),
     loginStep(options),
+    ...(cloud === null ? [] : [cloudLoginStep(cloud)]),
     checkStep(settings),
     gateStep(),
     secretListStep(options),
     secretsStep(options),
+    ...(cloud === null || Object.keys(cloud.infrastructure.workerSecrets).length === 0
+      ? []
+      : [terraformSecretsStep(cloud)]),
     deployStep(settings, options),
     ...(options.adminKeyChange === null ? [] : [adminKeyStep(options.adminKeyChange)]),
-    ...(options.config === null ? [] : [registerStep(options.config)]),
+    ...(cloud === null ? [] : regionSteps(cloud, options)),
+    ...(config === null ? [] : [registerStep(config, cloud)]),
   ];
+}
+
+function regionSteps(cloud: Cloud, { config, regionChanges }: Options): Step[] {
+  const { rotateTunnelToken, rotateGateSecret, endGateRotation } = regionChanges;
+  return [
+    tunnelTokensStep(cloud, rotateTunnelToken),
+    ...(rotateGateSecret === null ? [] : [rotateGateSecretStep(cloud, rotateGateSecret)]),
+    ...(endGateRotation === null ? [] : [endGateRotationStep(cloud, endGateRotation)]),
+    ...(config === null || config.pools.length === 0 ? [] : [keysFirst(gatePlacesStep(cloud, config))]),
+  ];
+}
+
+/** A key that was just set takes a while to be in force. */
+function keysFirst(step: Step): Step {
+  return {
+    ...step,
+    async run(deployment) {
+      await untilKeyTaken(adminOf(deployment));
+      await step.run(deployment);
+    },
+  };
 }
 
 function loginStep({ accountId }: Options): Step {
@@ -93,7 +135,7 @@ function secretListStep(options: Options): Step {
 
 /** Says before anything changed what would be missing later. */
 function mustHaveKeys(
-  { config, rotateKeyMac, adminKeyChange, operatorKey }: Options,
+  { config, rotateKeyMac, adminKeyChange, operatorKey, regionChanges }: Options,
   known: readonly string[],
 ) {
   const firstKey = !known.includes("ADMIN_KEY_HASHES");
@@ -105,7 +147,8 @@ function mustHaveKeys(
   }
   if (operatorKey !== null) checkedAdminKey(operatorKey);
   const keepsKey = adminKeyChange === "rotate-admin-key" || adminKeyChange === "end-old-admin-keys";
-  const asksAdmin = keepsKey || (config !== null && adminKeyChange === null);
+  const rotates = regionChanges.rotateGateSecret !== null || regionChanges.endGateRotation !== null;
+  const asksAdmin = keepsKey || ((config !== null || rotates) && adminKeyChange === null);
   if (asksAdmin && !firstKey && operatorKey === null) {
     throw new DeployError("set MERIDIAN_ADMIN_KEY to an admin key of this deployment: it is needed for that");
   }
@@ -158,16 +201,20 @@ function deployStep(settings: Settings, options: Options): Step {
   };
 }
 
-function registerStep(config: DeployConfig): Step {
+function registerStep(config: DeployConfig, cloud: Cloud | null): Step {
   const counts = (["models", "pools", "tenants"] as const).map((name) => `${name} (${config[name].length})`);
   return {
     title: `register ${counts.join(", ")}`,
     runs: "GET, then POST or PATCH <its address>/admin/v1/{models,pools,tenants}",
     offline: false,
-    async run({ baseUrl, adminKey, say }) {
-      if (baseUrl === null || adminKey === null) throw new Error("no address or no admin key");
-      await untilKeyTaken(baseUrl, adminKey);
-      await register(new AdminClient(baseUrl, adminKey), config, (one) => sayRegistered(one, say));
+    async run(deployment) {
+      const admin = adminOf(deployment);
+      await untilKeyTaken(admin);
+      await register(admin, config, async (one) => {
+        if (cloud === null) return sayRegistered(one, deployment.say);
+        const kept = await keepGateSecret(cloud, config, one);
+        deployment.say(`${one.collection} ${one.id}: ${one.what}${kept === null ? "" : `; ${kept}`}`);
+      });
     },
   };
 }

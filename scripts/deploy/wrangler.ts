@@ -34,12 +34,16 @@ const CALL_DEADLINE_MS = 2 * 60_000;
 /** Runs wrangler. Throws when it cannot be run or does not end in time; a bad status is for the caller to judge. */
 export type Wrangler = (args: readonly string[], call?: Call) => Promise<Outcome>;
 
-/** The first `wrangler` in PATH: under npm, the one that package.json pins. */
-export function wranglerIn(env: Readonly<Record<string, string | undefined>>): Wrangler {
+/** The first `wrangler` in PATH: under npm, the one that package.json pins. `configFile`: instead of wrangler.toml. */
+export function wranglerIn(
+  env: Readonly<Record<string, string | undefined>>,
+  configFile: string | null = null,
+): Wrangler {
+  const config = configFile === null ? [] : ["--config", configFile];
   return async (args, call = {}) => {
     const { input, shown = false, deadlineMs = CALL_DEADLINE_MS } = call;
     const seen = shown ? "inherit" : "pipe";
-    const child = spawn("wrangler", args, {
+    const child = spawn("wrangler", [...args, ...config], {
       cwd: ROOT,
       env: { ...env, ...ENVIRONMENT, ...call.env },
       stdio: [input === undefined ? "inherit" : "pipe", seen, seen],
