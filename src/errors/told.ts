@@ -1,4 +1,4 @@
-import type { Dimension, Failure } from "../errors.ts";
+import type { Dimension, Failure } from "./failure.ts";
 
 /** What each failure means over HTTP: status, OpenAI's type and code, and what the client reads. */
 export interface Told {
