@@ -1,3 +1,8 @@
+import type { Directory } from "./durable/directory.ts";
+import type { RegionPool } from "./durable/region-pool.ts";
+import type { Registry } from "./durable/registry.ts";
+import type { TenantBudget } from "./durable/tenant-budget.ts";
+
 /** What may be absent: without Redis the router does without flood guard, lists and mirror (docs/upstash.md). */
 export interface OptionalSettings {
   readonly UPSTASH_REDIS_REST_URL?: string;
@@ -8,10 +13,10 @@ export interface OptionalSettings {
 
 /** Bindings of the Worker, as wrangler.toml declares them. */
 export interface Env extends OptionalSettings {
-  readonly REGISTRY: DurableObjectNamespace;
-  readonly DIRECTORY: DurableObjectNamespace;
-  readonly TENANT_BUDGET: DurableObjectNamespace;
-  readonly REGION_POOL: DurableObjectNamespace;
+  readonly REGISTRY: DurableObjectNamespace<Registry>;
+  readonly DIRECTORY: DurableObjectNamespace<Directory>;
+  readonly TENANT_BUDGET: DurableObjectNamespace<TenantBudget>;
+  readonly REGION_POOL: DurableObjectNamespace<RegionPool>;
   /** "production", or "development" with simulated client locations. */
   readonly MERIDIAN_MODE: string;
   /** JSON: MAC version (one base62 digit) → secret. The highest version signs new keys. */

@@ -23,6 +23,9 @@ const DIMENSION_NAMES: Record<Dimension, string> = {
   concurrent_requests: "concurrent requests",
 };
 
+/** openai-node's client.ts: a longer `retry-after` is ignored. */
+const SDK_WAIT_MAX_MS = 60_000;
+
 type Tag = Failure["tag"];
 type Tellers = { readonly [T in Tag]: (failure: Extract<Failure, { tag: T }>) => Told };
 
@@ -260,5 +263,8 @@ function toldLimit(failure: Extract<Failure, { tag: "rate_limited" }>): Told {
     };
   }
   const type = failure.dimension === "tokens_per_minute" ? "tokens" : "requests";
-  return { status: 429, type, code: "rate_limit_exceeded", message, retryAfterMs: failure.retryAfterMs };
+  const { retryAfterMs } = failure;
+  // OpenAI's SDKs take a wait above a minute for a mistake and retry within a second: better not at all.
+  const patience = retryAfterMs > SDK_WAIT_MAX_MS ? { shouldRetry: false } : {};
+  return { status: 429, type, code: "rate_limit_exceeded", message, retryAfterMs, ...patience };
 }

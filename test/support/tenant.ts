@@ -37,6 +37,7 @@ export function tenantRecord(
 
 export const ASK = {
   requestId: "req_1",
+  from: "enam",
   keyId: "key0000001",
   secretHash: "hash",
   endUser: null,

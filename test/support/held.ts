@@ -1,0 +1,135 @@
+import type { StackInfo } from "../../sim/stack/stack.ts";
+import type { TenantUsage } from "../../src/limits/messages.ts";
+import { chat, type Region } from "./endings.ts";
+import { eventually, type TestStack } from "./stack.ts";
+
+/** What a request leaves behind: its charge, and whatever is still held for it. */
+
+export interface Tokens {
+  readonly promptTokens: number;
+  readonly outputTokens: number;
+}
+
+/** What a tenant was charged from now on. */
+export async function meterFrom(
+  stack: TestStack,
+  tenant?: string,
+): Promise<{ charged(): Promise<Tokens>; becomes(expected: Tokens): Promise<Tokens> }> {
+  const tokens = ({ totals }: TenantUsage): Tokens => ({
+    promptTokens: totals.promptTokens,
+    outputTokens: totals.outputTokens,
+  });
+  const before = tokens(await stack.usage(tenant));
+  const charged = async () => {
+    const now = tokens(await stack.usage(tenant));
+    return {
+      promptTokens: now.promptTokens - before.promptTokens,
+      outputTokens: now.outputTokens - before.outputTokens,
+    };
+  };
+  const same = (one: Tokens, other: Tokens) =>
+    one.promptTokens === other.promptTokens && one.outputTokens === other.outputTokens;
+  return { charged, becomes: (expected) => eventually(charged, (now) => same(now, expected), 8_000) };
+}
+
+/** Everything that could still be held somewhere; empty when nothing is. */
+export async function stillHeld(stack: TestStack, tenant?: string): Promise<string[]> {
+  const look = async () => {
+    const { open } = await stack.usage(tenant);
+    const ofTenant = open.reservations > 0 ? [`reservations of the tenant: ${JSON.stringify(open)}`] : [];
+    const ofRegions = await Promise.all(stack.info.regions.map((region) => heldIn(stack, region)));
+    return [...ofTenant, ...ofRegions.flat()];
+  };
+  return eventually(look, (held) => held.length === 0, 15_000);
+}
+
+async function heldIn(stack: TestStack, { name, replicas }: StackInfo["regions"][number]): Promise<string[]> {
+  const [states, running] = await Promise.all([
+    live(stack, name),
+    Promise.all(replicas.map(({ url }) => runningAt(url))),
+  ]);
+  return [
+    ...states
+      .filter(({ state }) => state.inUse + state.waiting > 0)
+      .map(({ model, state }) => `${name}/${model}: ${state.inUse} permits, ${state.waiting} waiting`),
+    ...replicas.flatMap(({ id }, index) => (running[index] === 0 ? [] : [`${id} runs ${running[index]}`])),
+  ];
+}
+
+interface Live {
+  readonly model: string;
+  readonly state: {
+    readonly inUse: number;
+    readonly waiting: number;
+    readonly replicas: readonly {
+      readonly id: string;
+      readonly usable: boolean;
+      readonly state: string;
+      readonly breaker: string;
+    }[];
+  };
+}
+
+export async function live(stack: TestStack, pool: string): Promise<Live[]> {
+  return ((await stack.admin.call("GET", `pools/${pool}`)).body as { live: Live[] }).live;
+}
+
+/** Requests that an engine has, or why it cannot be asked. */
+async function runningAt(url: string): Promise<number | string> {
+  try {
+    const text = await (await fetch(`${url}/metrics`)).text();
+    const gauges = /^vllm:num_requests_(?:running|waiting)\{[^}]*\} (\S+)/gm;
+    return [...text.matchAll(gauges)].reduce((sum, [, value]) => sum + Number(value), 0);
+  } catch (error) {
+    return String(error);
+  }
+}
+
+/**
+ * Clears all faults and lets every replica answer once, so that failures of one case do not open a breaker in
+ * another. Resolves when all take requests again.
+ * @param key of a tenant of its own: what it costs is no part of any case
+ */
+export async function heal(stack: TestStack, key: string): Promise<void> {
+  const allUsable = async () => {
+    const states = await Promise.all(stack.info.regions.map(({ name }) => live(stack, name)));
+    return states.flat().every(({ model, state }) => {
+      return model === "sim-embed" || state.replicas.every(({ usable }) => usable);
+    });
+  };
+  const { regions } = stack.info;
+  await Promise.all(regions.flatMap(({ replicas }) => replicas.map(({ id }) => cleared(stack, id))));
+  if (!(await eventually(allUsable, Boolean, 30_000))) throw new Error("a replica stays unusable");
+  await Promise.all(regions.map((region) => allAsked(stack, region, key)));
+}
+
+/** One that was killed comes back, without faults. */
+async function cleared(stack: TestStack, replica: string): Promise<void> {
+  const clear = () =>
+    stack.fault(replica, {}).then(
+      () => true,
+      () => false,
+    );
+  if (!(await eventually(clear, Boolean))) throw new Error(`${replica} does not come back`);
+}
+
+async function allAsked(
+  stack: TestStack,
+  { name, replicas }: StackInfo["regions"][number],
+  key: string,
+): Promise<void> {
+  const missing = new Set(replicas.map(({ id }) => id));
+  const askAll = async () => {
+    const asks = Array.from({ length: 2 * replicas.length }, () =>
+      chat(stack, { prompt: "Hello. [len=3]", stream: false, from: name as Region, key }),
+    );
+    for (const { headers } of await Promise.all(asks)) {
+      missing.delete(headers.get("x-meridian-replica") ?? "");
+    }
+    return missing.size;
+  };
+  // The edge may still hold a snapshot of its directory in which this region is out.
+  if ((await eventually(askAll, (left) => left === 0)) > 0) {
+    throw new Error(`no request reached ${[...missing].join(", ")}`);
+  }
+}
