@@ -1,24 +1,42 @@
-import { DISCARD_MAX_BYTES, DISCARD_MAX_MS, JSON_DEPTH_MAX } from "./bounds.ts";
+import { BODY_READ_MAX_MS, DISCARD_MAX_BYTES, DISCARD_MAX_MS, JSON_DEPTH_MAX } from "./bounds.ts";
 import { FailureError } from "./errors.ts";
 
 /** Reading what somebody sends: bounded in bytes, in depth and in time. */
 
-/** The body, at most `maxBytes` of it; throws `body_too_large` above, whatever `content-length` said. */
-export async function readBounded(request: Request, maxBytes: number): Promise<Uint8Array<ArrayBuffer>> {
+/**
+ * The body, at most `maxBytes` of it, whatever `content-length` said. `hold` is told of every piece and may refuse it
+ * by throwing. Throws `body_too_large`, or `body_too_slow` when it does not arrive in time.
+ */
+export async function readBounded(
+  request: Request,
+  maxBytes: number,
+  hold: (bytes: number) => void = () => undefined,
+): Promise<Uint8Array<ArrayBuffer>> {
   if (request.body === null) return new Uint8Array(0);
   const reader = request.body.getReader();
+  const late = setTimeout(() => reader.cancel("too slow").catch(() => undefined), BODY_READ_MAX_MS);
+  const untilMs = Date.now() + BODY_READ_MAX_MS;
   const parts: Uint8Array[] = [];
   let length = 0;
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) break;
-    length += value.length;
-    if (length > maxBytes) {
-      reader.releaseLock();
-      throw new FailureError({ tag: "body_too_large", limitBytes: maxBytes });
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      length += value.length;
+      if (length > maxBytes) throw new FailureError({ tag: "body_too_large", limitBytes: maxBytes });
+      hold(value.length);
+      parts.push(value);
     }
-    parts.push(value);
+  } finally {
+    clearTimeout(late);
+    reader.releaseLock();
   }
+  // A cancelled reader ends like a body that is complete.
+  if (Date.now() >= untilMs) throw new FailureError({ tag: "body_too_slow" });
+  return joined(parts, length);
+}
+
+function joined(parts: readonly Uint8Array[], length: number): Uint8Array<ArrayBuffer> {
   if (parts.length === 1) return parts[0] as Uint8Array<ArrayBuffer>;
   const bytes = new Uint8Array(length);
   let at = 0;

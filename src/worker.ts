@@ -2,7 +2,7 @@ import { admin } from "./api/admin/app.ts";
 import { takeReport } from "./api/gate-report.ts";
 import { health, metrics, ready } from "./api/health.ts";
 import { type Handler, inferenceRoutes } from "./api/inference.ts";
-import { listModels } from "./api/models.ts";
+import { isModelPath, models } from "./api/models.ts";
 import { discardBody } from "./body.ts";
 import type { Env } from "./env.ts";
 import { type ErrorShape, errorResponse, type Failure, FailureError } from "./errors.ts";
@@ -15,7 +15,7 @@ export { TenantBudget } from "./durable/tenant-budget.ts";
 /** Every route there is. What is not here is denied. */
 const ROUTES = new Map<string, { readonly method: "GET" | "POST"; readonly handler: Handler }>([
   ...inferenceRoutes().map(([path, handler]) => [path, { method: "POST" as const, handler }] as const),
-  ["/v1/models", { method: "GET", handler: listModels }],
+  ["/v1/models", { method: "GET", handler: models }],
   ["/health", { method: "GET", handler: health }],
   ["/ready", { method: "GET", handler: ready }],
   ["/metrics", { method: "GET", handler: metrics }],
@@ -35,7 +35,7 @@ async function answer(request: Request, env: Env, ctx: ExecutionContext): Promis
   const shape: ErrorShape = path === "/v1/messages" ? "anthropic" : "openai";
   try {
     if (path === "/admin" || path.startsWith("/admin/")) return await admin(request, env, ctx);
-    const route = ROUTES.get(path);
+    const route = ROUTES.get(isModelPath(path) ? "/v1/models" : path);
     if (!route) return errorResponse({ tag: "route_not_found", method: request.method, path }, shape);
     if (request.method !== route.method) {
       return errorResponse({ tag: "method_not_allowed", allowed: route.method }, shape);

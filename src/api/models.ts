@@ -9,8 +9,34 @@ import { nearestHint } from "../routing/geo.ts";
 import { secretsOf } from "../secrets.ts";
 import { clientPosition } from "./location.ts";
 
-/** `GET /v1/models`: what this key may use, as OpenAI lists it. */
-export async function listModels(request: Request, env: Env): Promise<Response> {
+const LIST = "/v1/models";
+
+/** `GET /v1/models` and `GET /v1/models/{id}`: what this key may use, as OpenAI tells it. */
+export async function models(request: Request, env: Env): Promise<Response> {
+  const usable = await usableModels(request, env);
+  const id = named(request.url);
+  if (id === "") return Response.json({ object: "list", data: usable });
+  const model = usable.find((known) => known.id === id);
+  if (!model) throw new FailureError({ tag: "model_not_found", model: id });
+  return Response.json(model);
+}
+
+/** The model that a path names, as it stands there when it is no valid percent encoding. */
+function named(url: string): string {
+  const text = new URL(url).pathname.slice(LIST.length + 1);
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+/** The path of one model: a name may contain slashes. */
+export function isModelPath(path: string): boolean {
+  return path.startsWith(`${LIST}/`) && path.length > LIST.length + 1;
+}
+
+async function usableModels(request: Request, env: Env) {
   const claims = await authenticate(request, await secretsOf(env));
   const budget = tenantBudget(env, homeOf(claims.tenantRef, claims.homeHint));
   const checked = await withDeadline(
@@ -24,7 +50,7 @@ export async function listModels(request: Request, env: Env): Promise<Response> 
     throw new FailureError(checked.failure);
   }
   const { catalogue } = await directoryView(env, nearestHint(clientPosition(request, env)));
-  const data = catalogue.models
+  return catalogue.models
     .filter(({ id }) => checked.models === null || checked.models.includes(id))
     .map(({ id, createdAtMs, contextTokens }) => ({
       id,
@@ -33,5 +59,4 @@ export async function listModels(request: Request, env: Env): Promise<Response> 
       owned_by: "meridian",
       ...(contextTokens === undefined ? {} : { max_model_len: contextTokens }),
     }));
-  return Response.json({ object: "list", data });
 }

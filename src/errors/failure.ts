@@ -18,6 +18,7 @@ export type Failure =
   | { tag: "unknown_field"; param: string }
   | { tag: "forbidden_field"; param: string; detail: string }
   | { tag: "body_too_large"; limitBytes: number }
+  | { tag: "body_too_slow" }
   | { tag: "unsupported_media_type" }
   | { tag: "route_not_found"; method: string; path: string }
   | { tag: "method_not_allowed"; allowed: string }

@@ -63,6 +63,12 @@ const TELL: Tellers = {
     code: "body_too_large",
     message: `The body is larger than ${failure.limitBytes} bytes.`,
   }),
+  body_too_slow: () => ({
+    status: 408,
+    type: INVALID,
+    code: "body_too_slow",
+    message: "The body did not arrive in time.",
+  }),
   unsupported_media_type: () => ({
     status: 415,
     type: INVALID,

@@ -20,22 +20,26 @@ export async function readCall(request: Request, endpoint: Endpoint): Promise<Re
   const declared = Number(request.headers.get("content-length") ?? 0);
   if (declared > BODY_MAX_BYTES)
     throw new FailureError({ tag: "body_too_large", limitBytes: BODY_MAX_BYTES });
-  const bytes = await readBounded(request, BODY_MAX_BYTES);
-  if (bytesInFlight + bytes.length > BODIES_IN_FLIGHT_MAX_BYTES) {
-    throw new FailureError({ tag: "edge_busy", retryAfterMs: 1_000 });
-  }
-  const parsed = endpoint.parse(parseJson(bytes));
-  if (!parsed.ok) throw new FailureError(parsed.failure);
-  bytesInFlight += bytes.length;
-  let held = true;
-  return {
-    call: parsed.call,
-    bytes,
-    done() {
-      if (held) bytesInFlight -= bytes.length;
-      held = false;
-    },
+  let heldBytes = 0;
+  const done = () => {
+    bytesInFlight -= heldBytes;
+    heldBytes = 0;
   };
+  try {
+    const bytes = await readBounded(request, BODY_MAX_BYTES, (more) => {
+      if (bytesInFlight + more > BODIES_IN_FLIGHT_MAX_BYTES) {
+        throw new FailureError({ tag: "edge_busy", retryAfterMs: 1_000 });
+      }
+      bytesInFlight += more;
+      heldBytes += more;
+    });
+    const parsed = endpoint.parse(parseJson(bytes));
+    if (!parsed.ok) throw new FailureError(parsed.failure);
+    return { call: parsed.call, bytes, done };
+  } catch (error) {
+    done();
+    throw error;
+  }
 }
 
 function requireJson(headers: Headers): void {

@@ -270,6 +270,8 @@ it("lists the models, and says that it is well", async () => {
   const models = [];
   for await (const model of stack.openai().models.list()) models.push(model);
   expect(models).toMatchObject([{ id: "sim-chat", object: "model" }, { id: "sim-embed" }]);
+  expect(await stack.openai().models.retrieve("sim-chat")).toMatchObject({ id: "sim-chat", object: "model" });
+  await expect(stack.openai().models.retrieve("no%-such")).rejects.toMatchObject({ status: 404 });
   const json = async (path: string) => (await fetch(`${stack.info.baseUrl}${path}`)).json();
   expect(await json("/health")).toEqual({ status: "ok" });
   expect(await json("/ready")).toMatchObject({ ready: true, models: 2, pools: 3, usable: 12 });
