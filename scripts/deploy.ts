@@ -63,7 +63,7 @@ export async function deploy(
   const cloud = await cloudOf(values.terraform ?? [], env);
   const config = values.config === undefined ? null : readDeployConfig(values.config);
   const options: Options = {
-    config: cloud === null ? config : withPools(config, cloud.infrastructure),
+    config: cloud === null ? config : withPools(config, cloud),
     cloud,
     regionChanges: regionChangesOf(values, cloud),
     accountId: cloud?.edge.account_id ?? settings.accountId ?? env.CLOUDFLARE_ACCOUNT_ID ?? null,

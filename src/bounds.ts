@@ -11,6 +11,8 @@ export const DISCARD_MAX_BYTES = 2 * BODY_MAX_BYTES;
 export const DISCARD_MAX_MS = 10_000;
 /** Bodies that one isolate holds at once, all requests together; above it new ones are told to come back. */
 export const BODIES_IN_FLIGHT_MAX_BYTES = 48 * 1024 * 1024;
+/** A client has this long to send its body; a slower one holds memory that others need. */
+export const BODY_READ_MAX_MS = 60_000;
 /** Deepest nesting of a JSON body. Engines parse recursively; a deep body would crash them, not us. */
 export const JSON_DEPTH_MAX = 64;
 export const MESSAGES_MAX = 4_096;
@@ -51,6 +53,12 @@ export const DIRECTORY_FRESH_MS = 2_000;
 export const DIRECTORY_STALE_MAX_MS = 10 * 60_000;
 /** How often a directory that is being read asks the registry for a newer catalogue. */
 export const CATALOGUE_POLL_MS = 3_000;
+/** What a pool has learned of its model's prompts is written at most this often. */
+export const LEARNED_SAVE_MS = 60_000;
+/** Requests whose prompts a pool remembers to have learned from: a report that is sent again teaches nothing new. */
+export const LEARNED_FROM_MAX = 10_000;
+/** Counted prompts that one batch of a gate teaches a pool per model. */
+export const COUNTED_PROMPTS_MAX = 64;
 /** A directory's subscription to a pool ends that long after the last renewal. */
 export const POOL_WATCH_TTL_MS = 30_000;
 /** A pool tells its directories of changes at most this often. */
@@ -96,6 +104,8 @@ export const DAY_SLOT_MS = 5 * 60_000;
 export const DAY_MS = 24 * 60 * 60_000;
 /** Largest limit that an operator can set: levels are integers in units of 1/60,000 token below 2^53. */
 export const LIMIT_MAX = 100_000_000_000;
+/** What one token may weigh at most, in thousandths of a token of budget. */
+export const WEIGHT_MAX = 1_000_000;
 /** Days of per-key usage that a tenant's object keeps. */
 export const USAGE_DAYS_KEPT = 400;
 
@@ -175,6 +185,9 @@ export const MIRROR_SEEN_KEPT_MS = RESERVATION_KEPT_MS;
 /** Days of a tenant's totals that the mirror keeps, and those that are compared with the budget. */
 export const MIRROR_DAYS_KEPT = 35;
 export const MIRROR_DRIFT_DAYS = 2;
+/** A drift beyond this share of a tenant's tokens, and beyond what streams report in seconds, is logged. */
+export const MIRROR_DRIFT_ALARM_SHARE = 0.01;
+export const MIRROR_DRIFT_ALARM_TOKENS = 10_000;
 /** Each isolate that takes reports compares one tenant this often. */
 export const DRIFT_CHECK_MS = 60_000;
 
@@ -189,6 +202,10 @@ holds(TICKET_VALID_MS < RESERVATION_KEPT_MS, "a closed reservation outlives ever
 holds(PERMIT_EXTEND_MS * 2 < PERMIT_TTL_MS, "a permit survives one lost extension");
 holds(DIRECTORY_FRESH_MS + CATALOGUE_POLL_MS < 10_000, "a change is in force everywhere within 10 s");
 holds(LIMIT_MAX * 60_000 < Number.MAX_SAFE_INTEGER, "levels stay exact integers");
+holds(
+  OUTPUT_TOKENS_MAX * CHOICES_MAX * WEIGHT_MAX < Number.MAX_SAFE_INTEGER,
+  "one request's weight is exact",
+);
 holds(REPORT_INTERVAL_MS < RESERVE_AHEAD_MS, "a stream's reservation outlasts the gap between two reports");
 holds(GATE_ANSWER_MAX_MS < 120_000, "the gate answers before the tunnel gives up");
 holds(LISTS_FRESH_MS < LISTS_IN_FORCE_MS, "lists are read again before a request has to wait for them");

@@ -1,11 +1,8 @@
 import { z } from "zod";
-import {
-  DAY_MS,
-  GATES_PER_POOL_MAX,
-  KEY_OVERLAP_DEFAULT_MS,
-  LIMIT_MAX,
-  MODEL_NAME_MAX_CHARS,
-} from "./bounds.ts";
+import { DAY_MS, GATES_PER_POOL_MAX, KEY_OVERLAP_DEFAULT_MS, LIMIT_MAX } from "./bounds.ts";
+import { type Model, modelNameSchema } from "./catalogue/model.ts";
+
+export * from "./catalogue/model.ts";
 
 /**
  * What operators manage: tenants, keys, models, pools, settings. The same schemas check the admin API, describe it
@@ -39,12 +36,6 @@ const slug = (what: string) =>
 export const tenantIdSchema = slug("tenant id");
 export const poolIdSchema = slug("pool id");
 export const regionNameSchema = slug("region");
-export const modelNameSchema = z
-  .string()
-  .min(1)
-  .max(MODEL_NAME_MAX_CHARS)
-  .regex(/^[A-Za-z0-9][A-Za-z0-9._:/-]*$/, "model name: letters, digits and . _ : / -");
-
 const limit = z.number().int().min(1).max(LIMIT_MAX);
 
 /** Absent means: no limit of this kind at this level. */
@@ -173,46 +164,6 @@ export interface KeyRecord {
   readonly limits: Limits;
   readonly expiresAtMs: number | null;
   readonly revokedAtMs: number | null;
-}
-
-export const MODEL_KINDS = ["generate", "embed"] as const;
-
-export const modelInputSchema = z
-  .strictObject({
-    id: modelNameSchema.describe("The name that clients use."),
-    kind: z.enum(MODEL_KINDS).default("generate"),
-    servedName: modelNameSchema
-      .optional()
-      .describe("The name under which engines serve it; the same by default."),
-    contextTokens: z
-      .number()
-      .int()
-      .min(1)
-      .max(100_000_000)
-      .optional()
-      .describe("Longest prompt plus answer in tokens; requests beyond it are refused by the engine."),
-    firstTokenTimeoutMs: z.number().int().min(100).max(120_000).optional(),
-    tokenGapTimeoutMs: z.number().int().min(100).max(120_000).optional(),
-  })
-  .meta({ id: "ModelInput" });
-export type ModelInput = z.infer<typeof modelInputSchema>;
-
-/** A change names only what changes; null takes a setting back. */
-export const modelPatchSchema = z
-  .strictObject({
-    kind: z.enum(MODEL_KINDS).optional(),
-    servedName: modelInputSchema.shape.servedName.nullable(),
-    contextTokens: modelInputSchema.shape.contextTokens.nullable(),
-    firstTokenTimeoutMs: modelInputSchema.shape.firstTokenTimeoutMs.nullable(),
-    tokenGapTimeoutMs: modelInputSchema.shape.tokenGapTimeoutMs.nullable(),
-  })
-  .meta({ id: "ModelPatch" });
-export type ModelPatch = z.infer<typeof modelPatchSchema>;
-
-export interface Model extends ModelInput {
-  /** The version of the catalogue in which it last changed. */
-  readonly version: number;
-  readonly createdAtMs: number;
 }
 
 /** An origin's address comes from an operator and from nowhere else. */

@@ -97,7 +97,9 @@ export function tunnelTokensStep({ edge, tunnels, parameters }: Cloud, rotated: 
 }
 
 /** Pools of Terraform beside those of `--config`, and their models by their names alone where nobody describes them. */
-export function withPools(config: DeployConfig | null, { pools }: Infrastructure): DeployConfig | null {
+export function withPools(config: DeployConfig | null, { infrastructure, edge }: Cloud): DeployConfig | null {
+  const { pools } = infrastructure;
+  for (const { id, gates } of pools) placeOf(edge, id, gates as string[]);
   if (pools.length === 0) return config;
   const { models, pools: written, tenants } = config ?? { models: [], pools: [], tenants: [] };
   const twice = pools.find(({ id }) => written.some((pool) => pool.id === id));

@@ -47,16 +47,12 @@ const GET = ["ssm", "get-parameter"] as const;
 /** Several attempts: a secret that is shown once must not be lost to one bad moment. */
 async function write(aws: Program, place: Place, value: string): Promise<void> {
   const { awsRegion, name, kmsKeyId } = place;
-  const request = {
-    Name: name,
-    Type: "SecureString",
-    Overwrite: true,
-    ...(kmsKeyId === null ? {} : { KeyId: kmsKeyId }),
-    Value: value,
-  };
-  const args = ["ssm", "put-parameter", "--region", awsRegion, "--cli-input-json", "file:///dev/stdin"];
+  const key = kmsKeyId === null ? [] : ["--key-id", kmsKeyId];
+  const which = ["--region", awsRegion, "--name", name, "--type", "SecureString", "--overwrite", ...key];
+  // Not --cli-input-json: the command reads that one twice, and finds its input empty the second time.
+  const args = ["ssm", "put-parameter", ...which, "--value", "file:///dev/stdin"];
   for (let attempt = 1; ; attempt++) {
-    const outcome = await aws(args, JSON.stringify(request));
+    const outcome = await aws(args, value);
     if (outcome.status === 0) return;
     if (attempt < ATTEMPTS) continue;
     // A command that dislikes its input may quote it.

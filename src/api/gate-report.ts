@@ -20,6 +20,7 @@ import { directoryView } from "../relay/view.ts";
 import { type Secrets, secretsOf } from "../secrets.ts";
 import { count } from "../telemetry/metrics.ts";
 import { mirrorUsage, type Settled } from "../upstash/mirror.ts";
+import { countedPrompts, type Ticketed } from "./counted.ts";
 
 /**
  * `POST /gate/v1/report`: one batch of a gate, fanned out. Usage goes to the budget that each ticket names, replica
@@ -29,9 +30,10 @@ export async function takeReport(request: Request, env: Env, ctx: ExecutionConte
   const secrets = await secretsOf(env);
   const { report, pool, catalogue } = await authenticated(request, env, secrets);
   count("meridian_reports_total", { pool: pool.id });
+  const entries = await ticketed(report, pool, secrets);
   const [usage] = await Promise.all([
-    settleUsage(report, pool, env, secrets, ctx),
-    Promise.allSettled(heartbeats(report, pool, catalogue, env)),
+    settleUsage(entries, env, ctx),
+    Promise.allSettled(heartbeats(report, entries, pool, catalogue, env)),
   ]);
   return Response.json(usage satisfies GateReply);
 }
@@ -66,42 +68,46 @@ interface Batch {
   readonly reports: BudgetReport[];
 }
 
+/** A gate settles what it was given. Anything else is forged or long over: dropping it is the right answer. */
+async function ticketed(report: GateReport, pool: Pool, secrets: Secrets): Promise<Ticketed[]> {
+  const nowMs = Date.now();
+  const opened = await Promise.all(
+    report.usage.map(async (entry, index) => {
+      const ticket = await openTicket(entry.ticket, secrets.ticketKey, nowMs);
+      return ticket === null || ticket.pool !== pool.id ? [] : [{ ticket, entry, index }];
+    }),
+  );
+  return opened.flat();
+}
+
 async function settleUsage(
-  report: GateReport,
-  pool: Pool,
+  entries: readonly Ticketed[],
   env: Env,
-  secrets: Secrets,
   ctx: ExecutionContext,
 ): Promise<GateReply> {
   const batches = new Map<string, Batch>();
-  const nowMs = Date.now();
-  await Promise.all(
-    report.usage.map(async (entry, index) => {
-      const ticket = await openTicket(entry.ticket, secrets.ticketKey, nowMs);
-      // A gate settles what it was given. Anything else is forged or long over: dropping it is the right answer.
-      if (ticket === null || ticket.pool !== pool.id) return;
-      const address: BudgetAddress = {
-        tenantRef: ticket.tenantRef,
-        homeHint: ticket.homeHint as LocationHint,
-        generation: ticket.generation,
-        at: ticket.at as LocationHint,
-      };
-      const name = budgetName(address);
-      const batch = batches.get(name) ?? { address, indexes: [], reports: [] };
-      batches.set(name, batch);
-      batch.indexes.push(index);
-      batch.reports.push({
-        requestId: ticket.requestId,
-        keyId: ticket.keyId,
-        model: ticket.model,
-        attempt: ticket.attempt,
-        usage: entry.usage,
-        final: entry.final,
-        tokensPerSecond: entry.tokensPerSecond ?? 0,
-        unsent: entry.unsent ?? false,
-      });
-    }),
-  );
+  for (const { ticket, entry, index } of entries) {
+    const address: BudgetAddress = {
+      tenantRef: ticket.tenantRef,
+      homeHint: ticket.homeHint as LocationHint,
+      generation: ticket.generation,
+      at: ticket.at as LocationHint,
+    };
+    const name = budgetName(address);
+    const batch = batches.get(name) ?? { address, indexes: [], reports: [] };
+    batches.set(name, batch);
+    batch.indexes.push(index);
+    batch.reports.push({
+      requestId: ticket.requestId,
+      keyId: ticket.keyId,
+      model: ticket.model,
+      attempt: ticket.attempt,
+      usage: entry.usage,
+      final: entry.final,
+      tokensPerSecond: entry.tokensPerSecond ?? 0,
+      unsent: entry.unsent ?? false,
+    });
+  }
   const stop: string[] = [];
   const again: number[] = [];
   const settled: Settled[] = [];
@@ -122,7 +128,13 @@ async function settleUsage(
 }
 
 /** Each model's pool object hears of the replicas that serve it. A lost heartbeat is made good by the next. */
-function heartbeats(report: GateReport, pool: Pool, catalogue: Catalogue, env: Env): Promise<void>[] {
+function heartbeats(
+  report: GateReport,
+  entries: readonly Ticketed[],
+  pool: Pool,
+  catalogue: Catalogue,
+  env: Env,
+): Promise<void>[] {
   return pool.models.map(({ model, concurrencyPerReplica }) => {
     const served = catalogue.models.find(({ id }) => id === model)?.servedName ?? model;
     const beat = {
@@ -132,6 +144,7 @@ function heartbeats(report: GateReport, pool: Pool, catalogue: Catalogue, env: E
       config: poolConfig(pool, concurrencyPerReplica),
       replicas: report.replicas.filter((replica) => replica.models.includes(served)),
       tallies: report.tallies.filter((tally) => tally.model === served),
+      counted: countedPrompts(entries, model),
     };
     return withDeadline(regionPool(env, pool.id, pool.hint, model).heartbeat(beat), OBJECT_CALL_TIMEOUT_MS);
   });

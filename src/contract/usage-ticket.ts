@@ -1,5 +1,6 @@
 import { TICKET_VALID_MS } from "../bounds.ts";
 import { fromBase64Url, mac, sameText, toBase64Url } from "./encoding.ts";
+import type { PromptBasis, TextClass } from "./prompt-basis.ts";
 
 /**
  * Names the reservation that a usage report settles. Signed with a secret that gates do not have: a stolen gate
@@ -18,9 +19,14 @@ export interface UsageTicket {
   readonly pool: string;
   readonly model: string;
   readonly issuedAtMs: number;
+  /** Absent from tickets of a version before. */
+  readonly basis?: PromptBasis;
 }
 
-type Packed = [string, string, number, string, string, number, string, string, string, number];
+type Packed = [
+  ...[string, string, number, string, string, number, string, string, string, number],
+  basis?: [TextClass, number, number, boolean],
+];
 
 export async function signTicket(ticket: UsageTicket, key: CryptoKey): Promise<string> {
   const packed: Packed = [
@@ -35,6 +41,10 @@ export async function signTicket(ticket: UsageTicket, key: CryptoKey): Promise<s
     ticket.model,
     ticket.issuedAtMs,
   ];
+  if (ticket.basis !== undefined) {
+    const { textClass, textTokens, fixedTokens, templated } = ticket.basis;
+    packed.push([textClass, textTokens, fixedTokens, templated]);
+  }
   const payload = toBase64Url(new TextEncoder().encode(JSON.stringify(packed)));
   return `${payload}.${await signature(payload, key)}`;
 }
@@ -47,7 +57,12 @@ export async function openTicket(text: string, key: CryptoKey, nowMs: number): P
   const packed = JSON.parse(new TextDecoder().decode(fromBase64Url(payload))) as Packed;
   const [tenantRef, homeHint, generation, at, requestId, attempt, keyId, pool, model, issuedAtMs] = packed;
   if (nowMs - issuedAtMs > TICKET_VALID_MS) return null;
-  return { tenantRef, homeHint, generation, at, requestId, attempt, keyId, pool, model, issuedAtMs };
+  const ticket = { tenantRef, homeHint, generation, at, requestId, attempt, keyId, pool, model, issuedAtMs };
+  return packed[10] === undefined ? ticket : { ...ticket, basis: basisOf(packed[10]) };
+}
+
+function basisOf([textClass, textTokens, fixedTokens, templated]: NonNullable<Packed[10]>): PromptBasis {
+  return { textClass, textTokens, fixedTokens, templated };
 }
 
 /** 128 bits suffice against guessing, and tickets are many. */

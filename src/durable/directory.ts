@@ -34,7 +34,9 @@ export class Directory extends DurableObject<Env> {
     if (this.#catalogue === null || sinceCheckMs > 2 * CATALOGUE_POLL_MS) await this.#check(nowMs);
     else if (sinceCheckMs > CATALOGUE_POLL_MS) this.ctx.waitUntil(this.#check(nowMs));
 
-    const catalogue = this.#catalogue ?? { version: 0, models: [], pools: [] };
+    const catalogue = this.#catalogue;
+    // An empty one in its place would deny every model as unknown.
+    if (catalogue === null) throw new Error("no catalogue yet: the registry is out of reach");
     const due =
       nowMs - this.#watchedAtMs > POOL_WATCH_TTL_MS / 3 || this.#watchedVersion !== catalogue.version;
     if (due) {

@@ -1,8 +1,12 @@
 import { DurableObject, RpcTarget } from "cloudflare:workers";
-import { POOL_PUBLISH_MIN_GAP_MS, POOL_WATCH_TTL_MS } from "../bounds.ts";
+import { LEARNED_FROM_MAX, LEARNED_SAVE_MS, POOL_PUBLISH_MIN_GAP_MS, POOL_WATCH_TTL_MS } from "../bounds.ts";
 import type { LocationHint } from "../catalogue.ts";
+import type { CountedPrompt } from "../contract/prompt-basis.ts";
 import type { ReplicaReport } from "../contract/report.ts";
 import type { Env } from "../env.ts";
+import { COLD } from "../limits/estimate.ts";
+import { learned } from "../limits/learn.ts";
+import type { Learned } from "../limits/messages.ts";
 import type { AcquireAsk, Grant, Heartbeat, PermitOutcome, PoolState, Refused } from "../routing/messages.ts";
 import { Pool, type Resolved } from "../routing/pool.ts";
 import { migrate } from "./schema.ts";
@@ -13,6 +17,8 @@ type Acquired =
   | { readonly answer: { readonly kind: "waiting" }; readonly permit: PoolPermit; readonly wait: PoolWait }
   | { readonly answer: Refused };
 
+type PoolRow = { replicas: string; epoch: number; learned: string | null };
+
 /** Permits of one pool for one model, beside its GPUs. A shell: clock, sessions and rows around `Pool`. */
 export class RegionPool extends DurableObject<Env> {
   readonly #pool: Pool;
@@ -20,6 +26,10 @@ export class RegionPool extends DurableObject<Env> {
   readonly #watchers = new Map<LocationHint, number>();
   #epoch: number;
   #savedReplicas = "";
+  #learned: Learned;
+  readonly #learnedFrom = new Set<string>();
+  #savedLearned: Learned | null = null;
+  #learnedSavedAtMs = 0;
   #sweepAtMs = Infinity;
   #sweepTimer: ReturnType<typeof setTimeout> | null = null;
   #publishedAtMs = 0;
@@ -30,8 +40,9 @@ export class RegionPool extends DurableObject<Env> {
     super(ctx, env);
     migrate(ctx.storage.sql, [
       "CREATE TABLE pool (id INTEGER PRIMARY KEY CHECK (id = 1), replicas TEXT, epoch INTEGER)",
+      "ALTER TABLE pool ADD COLUMN learned TEXT",
     ]);
-    const [row] = ctx.storage.sql.exec<{ replicas: string; epoch: number }>("SELECT * FROM pool").toArray();
+    const [row] = ctx.storage.sql.exec<PoolRow>("SELECT * FROM pool").toArray();
     // Epochs leave room for the changes of this life that were not written.
     this.#epoch = (row?.epoch ?? 0) + 1_000_000;
     ctx.storage.sql.exec(
@@ -39,6 +50,7 @@ export class RegionPool extends DurableObject<Env> {
       row?.replicas ?? "[]",
       this.#epoch,
     );
+    this.#learned = row?.learned ? (JSON.parse(row.learned) as Learned) : COLD;
     this.#pool = new Pool(JSON.parse(row?.replicas ?? "[]") as ReplicaReport[], Date.now());
   }
 
@@ -59,6 +71,7 @@ export class RegionPool extends DurableObject<Env> {
   heartbeat(beat: Heartbeat): void {
     const nowMs = Date.now();
     const { changed, resolved } = this.#pool.heartbeat(beat, nowMs);
+    this.#learn(beat.counted ?? [], nowMs);
     this.#resolve(resolved);
     if (changed) {
       this.#saveReplicas();
@@ -83,7 +96,15 @@ export class RegionPool extends DurableObject<Env> {
 
   #state(nowMs: number): PoolState {
     const [pool = "", , model = ""] = splitName(this.ctx.id.name ?? "");
-    return { pool, model, epoch: this.#epoch, atMs: nowMs, colo: null, ...this.#pool.view(nowMs) };
+    return {
+      pool,
+      model,
+      epoch: this.#epoch,
+      atMs: nowMs,
+      colo: null,
+      learned: this.#learned,
+      ...this.#pool.view(nowMs),
+    };
   }
 
   #hold(id: string): PermitOps {
@@ -140,6 +161,21 @@ export class RegionPool extends DurableObject<Env> {
     if (replicas === this.#savedReplicas) return;
     this.#savedReplicas = replicas;
     this.ctx.storage.sql.exec("UPDATE pool SET replicas = ? WHERE id = 1", replicas);
+  }
+
+  /** Each prompt once, though its report may come again. Written seldom: a lost minute is soon learned again. */
+  #learn(counted: readonly CountedPrompt[], nowMs: number): void {
+    for (const prompt of counted) {
+      if (this.#learnedFrom.has(prompt.requestId)) continue;
+      if (this.#learnedFrom.size >= LEARNED_FROM_MAX) this.#learnedFrom.clear();
+      this.#learnedFrom.add(prompt.requestId);
+      this.#learned = learned(this.#learned, prompt);
+    }
+    if (this.#learned === this.#savedLearned || nowMs - this.#learnedSavedAtMs < LEARNED_SAVE_MS) return;
+    this.#learnedSavedAtMs = nowMs;
+    this.#savedLearned = this.#learned;
+    const text = JSON.stringify(this.#learned);
+    this.ctx.storage.sql.exec("UPDATE pool SET learned = ? WHERE id = 1", text);
   }
 
   /** Load is news to directories when it moved by a tenth of the capacity. */

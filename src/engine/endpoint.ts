@@ -20,9 +20,12 @@ export type EndpointId =
 
 export type JsonObject = { [name: string]: unknown };
 
-/** Characters of a prompt by script class: tokens per character differ by class (limits/estimate.ts). */
+/** Characters of a prompt by class of text: tokens per character differ by class (limits/estimate.ts). */
 export interface TextMeasure {
-  readonly asciiChars: number;
+  /** ASCII of texts like English. */
+  readonly proseChars: number;
+  /** ASCII of texts like code and JSON: many digits and signs. */
+  readonly codeChars: number;
   /** Chinese, Japanese, Korean. */
   readonly cjkChars: number;
   readonly otherChars: number;

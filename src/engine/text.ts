@@ -5,30 +5,46 @@ import type { TextMeasure } from "./endpoint.ts";
  * rare Han) counts as two of `otherChars`, as it also costs two or three tokens.
  */
 export class TextMeter {
-  #asciiChars = 0;
+  #proseChars = 0;
+  #codeChars = 0;
   #cjkChars = 0;
   #otherChars = 0;
 
   /** @param times how often the engine will read it */
   add(text: string, times = 1): void {
     const length = text.length;
+    let marks = 0;
     let cjk = 0;
     let other = 0;
     for (let index = 0; index < length; index++) {
       const unit = text.charCodeAt(index);
-      if (unit < 0x80) continue;
-      if (isCjk(unit)) cjk++;
+      if (unit < 0x80) marks += MARK[unit]!;
+      else if (isCjk(unit)) cjk++;
       else other++;
     }
-    this.#asciiChars += times * (length - cjk - other);
+    const ascii = times * (length - cjk - other);
+    if (marks * CODE_MARK_EVERY > length - cjk - other) this.#codeChars += ascii;
+    else this.#proseChars += ascii;
     this.#cjkChars += times * cjk;
     this.#otherChars += times * other;
   }
 
   measure(): TextMeasure {
-    return { asciiChars: this.#asciiChars, cjkChars: this.#cjkChars, otherChars: this.#otherChars };
+    return {
+      proseChars: this.#proseChars,
+      codeChars: this.#codeChars,
+      cjkChars: this.#cjkChars,
+      otherChars: this.#otherChars,
+    };
   }
 }
+
+/** A text with more than one mark in so many ASCII characters is code: prose has one in 16 to 160, code in 7 to 11. */
+const CODE_MARK_EVERY = 12;
+
+/** 1 for the digits and signs that prose seldom has; a table, because every character of every prompt is looked up. */
+const MARK = new Uint8Array(0x80);
+for (const char of '0123456789{}[]()<>=_;:"/\\|&*+#$%^~@`') MARK[char.charCodeAt(0)] = 1;
 
 /** Chinese, Japanese and Korean by Unicode block, full-width forms included. */
 function isCjk(unit: number): boolean {

@@ -51,6 +51,15 @@ export const EDGE_PROBE_MS = 30_000;
 export const BODIES_HELD_MAX_BYTES = 512 * 1024 * 1024;
 /** Replica × model pairs in one batch of tallies (contract/report.ts). */
 export const TALLIES_MAX = 4_096;
+/** One call to the cloud's API or to the machine's metadata service. */
+export const CLOUD_CALL_TIMEOUT_MS = 5_000;
+/** Answers of the cloud's API: a page, in characters, and pages of one list. */
+export const CLOUD_ANSWER_MAX_CHARS = 16 * 1024 * 1024;
+export const CLOUD_PAGES_MAX = 20;
+/** A role's credentials are renewed this long before they end; AWS has new ones five minutes before. */
+export const CREDENTIALS_RENEW_MS = 4 * 60_000;
+/** While discovery fails, the last list is kept; who has been down for this long is then taken off it all the same. */
+export const UNSEEN_REPLICA_KEPT_MS = 10 * 60_000;
 /** Replicas in one report (contract/report.ts). */
 export const REPLICAS_MAX = 512;
 

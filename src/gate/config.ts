@@ -38,6 +38,16 @@ const replicasSchema = z.union([
       dcgmPort: port.min(1).optional(),
     }),
   }),
+  z.strictObject({
+    aws: z.strictObject({
+      /** Of EC2 instances: all that carry it are this pool's replicas. */
+      tag: z.strictObject({ key: z.string().min(1).max(128), value: z.string().min(1).max(256) }),
+      port: port.min(1),
+      region: z.string().regex(/^[a-z]{2}(-[a-z]+)+-\d$/, "region: as in eu-central-1"),
+      everyMs: z.number().int().min(1_000).max(300_000).default(5_000),
+      dcgmPort: port.min(1).optional(),
+    }),
+  }),
 ]);
 export type ReplicaSource = z.infer<typeof replicasSchema>;
 

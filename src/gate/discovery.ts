@@ -8,6 +8,8 @@ export interface ReplicaAddress {
   readonly id: string;
   readonly url: string;
   readonly dcgmUrl?: string | undefined;
+  /** The cloud is about to end its machine: it finishes what it has and gets nothing new. */
+  readonly draining?: boolean;
 }
 
 /** All addresses of a name. Rejects when the name cannot be resolved. */
@@ -22,18 +24,30 @@ export const systemResolve: Resolve = async (name) => {
 };
 
 /** The replicas that there are now. Rejects when that cannot be told: the caller keeps those that it knows. */
-export async function discover(source: ReplicaSource, resolve: Resolve): Promise<ReplicaAddress[]> {
+export async function discover(
+  source: Exclude<ReplicaSource, { aws: unknown }>,
+  resolve: Resolve,
+): Promise<ReplicaAddress[]> {
   if ("static" in source) return source.static;
   const { name, port, dcgmPort } = source.dns;
   const addresses = [...new Set(await resolve(name))].sort();
-  return addresses.map((address) => {
-    const host = isIPv6(address) ? `[${address}]` : address;
-    return {
-      id: replicaIdOf(host, port),
-      url: `http://${host}:${port}`,
-      ...(dcgmPort === undefined ? {} : { dcgmUrl: `http://${host}:${dcgmPort}/metrics` }),
-    };
-  });
+  return addresses.map((address) => replicaAt(address, port, dcgmPort));
+}
+
+/** How often to look again; null: never. */
+export function rediscoveryMs(source: ReplicaSource): number | null {
+  if ("static" in source) return null;
+  return "dns" in source ? source.dns.everyMs : source.aws.everyMs;
+}
+
+/** The replica at an IP address. */
+export function replicaAt(address: string, port: number, dcgmPort: number | undefined): ReplicaAddress {
+  const host = isIPv6(address) ? `[${address}]` : address;
+  return {
+    id: replicaIdOf(host, port),
+    url: `http://${host}:${port}`,
+    ...(dcgmPort === undefined ? {} : { dcgmUrl: `http://${host}:${dcgmPort}/metrics` }),
+  };
 }
 
 /** Stable for an address, and tells no client what the address is: replica ids stand in response headers. */

@@ -1,9 +1,15 @@
 import { REPLICA_POLL_MS } from "../bounds.ts";
 import type { ReplicaReport } from "../contract/report.ts";
-import { POLL_TIMEOUTS_UNTIL_DOWN, REPLICA_DRAINING_MS, REPLICAS_MAX } from "./bounds.ts";
+import {
+  POLL_TIMEOUTS_UNTIL_DOWN,
+  REPLICA_DRAINING_MS,
+  REPLICAS_MAX,
+  UNSEEN_REPLICA_KEPT_MS,
+} from "./bounds.ts";
 import type { Clock } from "./clock.ts";
 import type { ReplicaSource } from "./config.ts";
-import { discover, type ReplicaAddress, type Resolve } from "./discovery.ts";
+import { discover, type ReplicaAddress, type Resolve, rediscoveryMs } from "./discovery.ts";
+import { awsDiscovery, type CloudParts } from "./discovery-aws.ts";
 import type { Log } from "./log.ts";
 import type { EngineLoad, Probe, ProbeTarget } from "./probe.ts";
 
@@ -23,14 +29,18 @@ export interface Replica {
   health: Probe["health"];
   /** Set while it refuses new chats because it is shutting down; monotonic. */
   drainingUntilMs: number | null;
-  /** No longer discovered: finishes what it has and is then forgotten. */
+  /** No longer discovered, or about to be ended: finishes what it has and, once undiscovered, is forgotten. */
   leaving: boolean;
+  /** Since when it is down; monotonic. */
+  downSinceMs: number | null;
 }
 
 export interface ReplicasParts {
   readonly source: ReplicaSource;
   readonly probe: (target: ProbeTarget) => Promise<Probe>;
   readonly resolve: Resolve;
+  /** How the cloud's API and the machine's metadata are asked, where the source is the cloud. */
+  readonly cloud?: Pick<CloudParts, "env" | "fetch">;
   readonly clock: Clock;
   readonly log: Log;
   /** A replica came, went or changed its state. */
@@ -44,10 +54,14 @@ export class Replicas {
   readonly #parts: ReplicasParts;
   readonly #byId = new Map<string, Replica>();
   readonly #timers = new Set<NodeJS.Timeout>();
+  readonly #discover: () => Promise<ReplicaAddress[]>;
   #closed = false;
 
   constructor(parts: ReplicasParts) {
     this.#parts = parts;
+    const { source, resolve, clock, cloud = { env: process.env, fetch } } = parts;
+    this.#discover =
+      "aws" in source ? awsDiscovery(source.aws, { ...cloud, clock }) : () => discover(source, resolve);
   }
 
   /** Resolves when every replica was looked at once. */
@@ -55,8 +69,8 @@ export class Replicas {
     await this.#discoverOnce();
     await Promise.all([...this.#byId.values()].map((replica) => this.#pollOnce(replica)));
     for (const replica of this.#byId.values()) this.#keepPolling(replica);
-    const { source } = this.#parts;
-    if ("dns" in source) this.#every(source.dns.everyMs, () => this.#rediscover());
+    const everyMs = rediscoveryMs(this.#parts.source);
+    if (everyMs !== null) this.#every(everyMs, () => this.#rediscover());
   }
 
   close(): void {
@@ -104,23 +118,34 @@ export class Replicas {
   }
 
   async #discoverOnce(): Promise<void> {
-    const { source, resolve, log } = this.#parts;
     let found: ReplicaAddress[];
     try {
-      found = await discover(source, resolve);
+      found = await this.#discover();
     } catch (error) {
-      // A resolver that fails says nothing about the replicas: those known stay.
-      log.warn("discovery_failed", { reason: (error as NodeJS.ErrnoException).code ?? "unknown" });
+      // A resolver or a cloud that fails says nothing about the replicas: those known stay.
+      this.#parts.log.warn("discovery_failed", { reason: reasonOf(error) });
+      this.#forgetLongDead();
       return;
     }
-    const ids = new Set(found.map(({ id }) => id));
+    const byId = new Map(found.map((address) => [address.id, address]));
     for (const replica of this.#byId.values()) {
-      replica.leaving = !ids.has(replica.id);
+      const address = byId.get(replica.id);
+      replica.leaving = address === undefined || address.draining === true;
       if (replica.leaving && replica.state === "healthy") this.#setState(replica, "draining");
-      if (replica.leaving && replica.inFlight === 0) this.#forget(replica);
+      if (address === undefined && replica.inFlight === 0) this.#forget(replica);
     }
     for (const address of found.slice(0, REPLICAS_MAX)) {
       if (!this.#byId.has(address.id)) this.#byId.set(address.id, newReplica(address));
+    }
+  }
+
+  /** The bound of a list that cannot be renewed: by then its machines may be gone, and their addresses another's. */
+  #forgetLongDead(): void {
+    const nowMs = this.#parts.clock.monotonicMs();
+    for (const replica of this.#byId.values()) {
+      const { downSinceMs, inFlight } = replica;
+      if (downSinceMs === null || inFlight > 0) continue;
+      if (nowMs - downSinceMs >= UNSEEN_REPLICA_KEPT_MS) this.#forget(replica);
     }
   }
 
@@ -179,6 +204,7 @@ export class Replicas {
     if (replica.state === state) return;
     this.#parts.log.info("replica_state", { replica: replica.id, from: replica.state, to: state });
     replica.state = state;
+    replica.downSinceMs = state === "down" ? this.#parts.clock.monotonicMs() : null;
     this.#parts.onChange(replica);
   }
 
@@ -200,7 +226,14 @@ export class Replicas {
   }
 }
 
-function newReplica({ id, url, dcgmUrl }: ReplicaAddress): Replica {
+/** A code where there is one: fetch hides the socket's behind a cause. */
+function reasonOf(error: unknown): string {
+  const { code, cause, name } = error as NodeJS.ErrnoException & { cause?: { code?: unknown } };
+  const known = typeof code === "string" ? code : cause?.code;
+  return typeof known === "string" ? known : (name ?? "unknown");
+}
+
+function newReplica({ id, url, dcgmUrl, draining = false }: ReplicaAddress): Replica {
   return {
     id,
     url,
@@ -213,6 +246,7 @@ function newReplica({ id, url, dcgmUrl }: ReplicaAddress): Replica {
     timeouts: 0,
     health: "timeout",
     drainingUntilMs: null,
-    leaving: false,
+    leaving: draining,
+    downSinceMs: null,
   };
 }

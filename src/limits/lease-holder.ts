@@ -216,15 +216,20 @@ export function takeTerms(
   return giveBack(after, terms.keepTokens ?? Infinity, terms.keepSlots ?? Infinity);
 }
 
-/** A lease new to this holder: running requests keep what they hold and settle against it, never twice. */
-function adopted(
-  account: LeaseAccount,
-  { lease, settled, returned }: LeaseTerms,
-  nowMs: number,
-): LeaseAccount {
+/**
+ * A lease new to this holder. Running requests keep what they hold and settle against it, never twice. What was used
+ * beyond the old grant the home never counted, so it is told again.
+ */
+function adopted(account: LeaseAccount, terms: LeaseTerms, nowMs: number): LeaseAccount {
   const { sequence, answered, heldTokens, heldRequests, open } = account;
-  const fresh = newLease(account.scope, nowMs);
-  return { ...fresh, lease, sequence, answered, settled, returned, heldTokens, heldRequests, open };
+  const overrun = positive(minus(plus(account.settled, account.returned), account.granted));
+  return {
+    ...newLease(account.scope, nowMs),
+    lease: terms.lease,
+    settled: furthest(terms.settled, overrun),
+    returned: terms.returned,
+    ...{ sequence, answered, heldTokens, heldRequests, open },
+  };
 }
 
 /** Returns what is free above what may be kept; the next renewal tells the home. */

@@ -1,4 +1,4 @@
-import { LEASE_TTL_MS, LEASE_WRITE_OFF_MS, REQUEST_DEADLINE_MS } from "../bounds.ts";
+import { LEASE_TTL_MS, LEASE_WRITE_OFF_MS, REQUEST_DEADLINE_MS, START_DEADLINE_MS } from "../bounds.ts";
 import type { Limits } from "../catalogue.ts";
 import { type Account, committed, settleTime } from "./account.ts";
 import { available, take, UNITS_PER_TOKEN } from "./bucket.ts";
@@ -14,6 +14,9 @@ import {
   type Renewal,
 } from "./lease.ts";
 import { spend } from "./window.ts";
+
+/** From admission to the last token, with one per cent of drift on either clock. */
+const REQUEST_LIFE_MAX_MS = (START_DEADLINE_MS + REQUEST_DEADLINE_MS) * 1.02;
 
 /** The home's side of one lease. */
 export interface Lease {
@@ -123,7 +126,7 @@ export function writeOff(
 /** When a lease would be written off if its holder stayed silent, or null when there is nothing to write off. */
 export function writeOffMs(lease: Lease): number | null {
   if (isNone(outstanding(lease))) return null;
-  return lease.contactMs + LEASE_WRITE_OFF_MS + REQUEST_DEADLINE_MS;
+  return lease.contactMs + LEASE_WRITE_OFF_MS + REQUEST_LIFE_MAX_MS;
 }
 
 function current(known: Lease | undefined, message: Renewal, nowMs: number): Lease {

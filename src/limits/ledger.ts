@@ -1,24 +1,28 @@
 import { FIRST_STEP_TOKENS, START_DEADLINE_MS, UNREPORTED_GRACE_MS } from "../bounds.ts";
-import type { KeyRecord, Limits, TenantRecord } from "../catalogue.ts";
+import { EVEN_WEIGHTS, type KeyRecord, type Limits, type TenantRecord } from "../catalogue.ts";
 import type { Usage } from "../contract/report.ts";
-import type { Failure } from "../errors.ts";
-import { latest, wholeBudget } from "./account.ts";
+import { keyDenial, modelDenial } from "./access.ts";
+import { type Ask, latest, wholeBudget } from "./account.ts";
 import type { BudgetReport, KeyCheck, ReserveAnswer, ReserveAsk } from "./messages.ts";
 import type { Purse } from "./purse.ts";
 import {
   awaited,
+  difference,
   holdAheadTokens,
   isOver,
+  owedTokens,
   type Reservation,
   reported,
   usageOf,
   usedTokens,
 } from "./reservation.ts";
+import { affordableOutput, weighted, weightedUsage } from "./weights.ts";
 
 /**
  * A tenant's ledger: pure transitions over what its scopes may spend and its reservations. A transition reads a book,
  * gets a message and the time, and returns what to write; it has no clock and touches nothing. The same code runs at a
- * tenant's home over accounts and elsewhere over leases (purse.ts).
+ * tenant's home over accounts and elsewhere over leases (purse.ts). Budgets are in weighted tokens (weights.ts), by the
+ * weights that each reservation was made with; usage is in the model's own.
  */
 export interface Book<P> {
   readonly record: TenantRecord;
@@ -46,7 +50,7 @@ export function reserve<P>(
   nowMs: number,
 ): { answer: ReserveAnswer; change: Change<P> | null } {
   const key = book.record.keys.find((candidate) => candidate.id === ask.keyId);
-  const denied = denial(book.record, key, ask.secretHash, nowMs) ?? modelDenial(book.record, ask.model);
+  const denied = keyDenial(book.record, key, ask.secretHash, nowMs) ?? modelDenial(book.record, ask.model);
   if (denied) return { answer: { ok: false, failure: denied, standing: null }, change: null };
   const again = book.reservation(ask.requestId);
   const scopes = again ? again.scopes : scopesOf(book.record, key!, ask.endUser);
@@ -59,13 +63,10 @@ export function reserve<P>(
       change: null,
     };
 
-  const leastTokens = ask.promptTokens + (ask.generates ? ask.choices : 0);
-  const firstStep = ask.generates
-    ? ask.choices * Math.min(ask.maxOutputTokens ?? Infinity, FIRST_STEP_TOKENS)
-    : 0;
-  const tokens = Math.max(leastTokens, Math.min(ask.promptTokens + firstStep, whole));
+  const wanted = askedTokens(ask, whole);
+  const { tokens } = wanted;
   const refusals = accounts.flatMap(
-    (account, index) => book.purse.refusal(account, limits[index]!, { tokens, leastTokens }, nowMs) ?? [],
+    (account, index) => book.purse.refusal(account, limits[index]!, wanted, nowMs) ?? [],
   );
   if (refusals.length > 0) {
     const failure = refusals.reduce(latest);
@@ -79,7 +80,9 @@ export function reserve<P>(
     model: ask.model,
     createdAtMs: nowMs,
     deadlineMs: nowMs + START_DEADLINE_MS + UNREPORTED_GRACE_MS,
+    weights: ask.weights ?? EVEN_WEIGHTS,
     heldTokens: tokens,
+    settledTokens: 0,
     attempts: [],
     state: "open",
     running: true,
@@ -105,14 +108,9 @@ export function report<P>(
   let accounts = before.scopes.map((scope, index) => accountAt(book, scope, limits[index]!, nowMs));
   // What nobody got yet is only held: should its replica fail, another makes the answer, which is paid for once.
   const unsent = message.unsent && !message.final;
-  const unsentTokens = unsent ? message.usage.promptTokens + message.usage.outputTokens : 0;
   let after = unsent ? awaited(before, nowMs) : reported(before, message, nowMs);
-  const newTokens = usedTokens(after) - usedTokens(before);
-  if (newTokens < 0) throw new Error(`limits: usage of ${before.id} fell by ${-newTokens} tokens (I7)`);
-
-  const fromHeld = Math.min(newTokens, after.heldTokens);
-  accounts = accounts.map((account) => purse.settle(account, newTokens, fromHeld));
-  after = { ...after, heldTokens: after.heldTokens - fromHeld };
+  const fellTokens = usedTokens(before) - usedTokens(after);
+  if (fellTokens > 0) throw new Error(`limits: usage of ${before.id} fell by ${fellTokens} tokens (I7)`);
   const settled = difference(usageOf(after), usageOf(before));
   const counted = before.state !== "settled" && isOver(after);
 
@@ -121,14 +119,19 @@ export function report<P>(
     const state = unsent && before.state === "void" ? "void" : "settled";
     ({ accounts, reservation: after } = close(book, accounts, after, state));
   } else {
-    const ahead = unsentTokens + holdAheadTokens(message.tokensPerSecond);
-    const wanted = Math.max(0, ahead - after.heldTokens);
+    ({ accounts, reservation: after } = settleOwed(book, accounts, after, owedTokens(after, false)));
+    const unsentTokens = unsent ? weightedUsage([{ ...message.usage, final: true }], after.weights) : 0;
+    // What the prompt costs more if it turns out not to have been cached is held until that is known.
+    const heldBackTokens = owedTokens(after, true) - after.settledTokens + unsentTokens;
+    const aheadTokens = weighted(0, holdAheadTokens(message.tokensPerSecond), after.weights);
+    const wanted = Math.max(0, heldBackTokens + aheadTokens - after.heldTokens);
     const more = Math.min(
       ...accounts.map((account, index) => purse.extendable(account, limits[index]!, wanted, nowMs)),
     );
     if (more > 0) accounts = accounts.map((account) => purse.hold(account, more));
     after = { ...after, heldTokens: after.heldTokens + more };
-    stop = book.record.tenant.overdraft === "stop" && after.heldTokens <= unsentTokens;
+    const nothingAhead = aheadTokens > 0 && after.heldTokens <= heldBackTokens;
+    stop = book.record.tenant.overdraft === "stop" && nothingAhead;
   }
   return { change: { accounts, reservation: after, settled, counted }, stop };
 }
@@ -162,7 +165,7 @@ export function expire<P>(book: Book<P>, requestId: string, nowMs: number): Chan
 /** Whether a key works at all, without reserving anything. */
 export function checkKey(record: TenantRecord, keyId: string, secretHash: string, nowMs: number): KeyCheck {
   const key = record.keys.find((candidate) => candidate.id === keyId);
-  const failure = denial(record, key, secretHash, nowMs);
+  const failure = keyDenial(record, key, secretHash, nowMs);
   return failure ? { ok: false, failure } : { ok: true, models: record.tenant.models ?? null };
 }
 
@@ -172,16 +175,36 @@ export function limitsOf(record: TenantRecord, scope: string): Limits {
   return record.keys.find((key) => `key:${key.id}` === scope)?.limits ?? {};
 }
 
-/**
- * Ends a reservation: what it still holds is free again, and its request counts, unless nothing ever ran for it (it was
- * open and is void now). A reservation that was closed before holds nothing, so closing it again changes nothing.
- */
-function close<P>(
+/** Brings what is settled of a reservation to `owed`: out of what it holds as far as that goes. */
+function settleOwed<P>(
   { purse }: Book<P>,
   accounts: readonly P[],
   reservation: Reservation,
+  owed: number,
+): { accounts: P[]; reservation: Reservation } {
+  const newTokens = Math.max(0, owed - reservation.settledTokens);
+  const fromHeld = Math.min(newTokens, reservation.heldTokens);
+  const heldTokens = reservation.heldTokens - fromHeld;
+  const settledTokens = reservation.settledTokens + newTokens;
+  return {
+    accounts: accounts.map((account) => purse.settle(account, newTokens, fromHeld)),
+    reservation: { ...reservation, heldTokens, settledTokens },
+  };
+}
+
+/**
+ * Ends a reservation: all that was reported is settled, what it still holds is free again, and its request counts, unless
+ * nothing ever ran for it (it was open and is void now). A reservation that was closed before holds nothing, so closing
+ * it again settles what is new and changes nothing else.
+ */
+function close<P>(
+  book: Book<P>,
+  before: readonly P[],
+  open: Reservation,
   state: "settled" | "void",
 ): { accounts: P[]; reservation: Reservation } {
+  const { purse } = book;
+  const { accounts, reservation } = settleOwed(book, before, open, owedTokens(open, true));
   const { heldTokens, running } = reservation;
   const wasOpen = reservation.state === "open";
   return {
@@ -194,22 +217,14 @@ function close<P>(
   };
 }
 
-function denial(
-  record: TenantRecord,
-  key: KeyRecord | undefined,
-  secretHash: string,
-  nowMs: number,
-): Failure | null {
-  // Hashes are compared, so the comparison's time tells nothing about the secret.
-  if (!key || key.secretHash !== secretHash) return { tag: "invalid_key" };
-  if (key.revokedAtMs !== null || (key.expiresAtMs !== null && key.expiresAtMs <= nowMs)) {
-    return { tag: "revoked_key" };
-  }
-  return record.tenant.suspended ? { tag: "tenant_suspended" } : null;
-}
-
-function modelDenial({ tenant }: TenantRecord, model: string): Failure | null {
-  return tenant.models && !tenant.models.includes(model) ? { tag: "model_not_found", model } : null;
+/** The prompt and a first step of output, within the smallest whole budget. */
+function askedTokens(ask: ReserveAsk, whole: number): Ask {
+  const weights = ask.weights ?? EVEN_WEIGHTS;
+  const choices = ask.generates ? ask.choices : 0;
+  const leastTokens = weighted(ask.promptTokens, choices, weights);
+  const firstStep = choices * Math.min(ask.maxOutputTokens ?? Infinity, FIRST_STEP_TOKENS);
+  const tokens = Math.max(leastTokens, Math.min(weighted(ask.promptTokens, firstStep, weights), whole));
+  return { tokens, leastTokens };
 }
 
 /** Scopes without any limit have no account, and so no row. */
@@ -239,7 +254,9 @@ function unknownReservation(record: TenantRecord, message: BudgetReport, nowMs: 
     model: message.model,
     createdAtMs: nowMs,
     deadlineMs: nowMs,
+    weights: EVEN_WEIGHTS,
     heldTokens: 0,
+    settledTokens: 0,
     attempts: [],
     state: "void",
     running: false,
@@ -255,11 +272,12 @@ function admitted<P>(
   whole: number,
 ): ReserveAnswer {
   const { tenant } = book.record;
-  const perChoice = Math.floor((whole - ask.promptTokens) / Math.max(1, ask.choices));
+  const weights = ask.weights ?? EVEN_WEIGHTS;
+  const perChoice = affordableOutput(whole, ask.promptTokens, ask.choices, weights);
   return {
     ok: true,
     reservedTokens,
-    outputCapTokens: ask.generates && Number.isFinite(whole) ? Math.max(1, perChoice) : null,
+    outputCapTokens: ask.generates && Number.isFinite(perChoice) ? Math.max(1, perChoice) : null,
     finishEagerly: accounts.some((account, index) => {
       const limit = limits[index]!.concurrentRequests;
       return limit !== undefined && book.purse.open(account) * 2 >= limit;
@@ -275,13 +293,5 @@ function admitted<P>(
       homeHint: tenant.homeHint,
       regions: tenant.regions ?? null,
     },
-  };
-}
-
-function difference(after: Usage, before: Usage): Usage {
-  return {
-    promptTokens: after.promptTokens - before.promptTokens,
-    cachedTokens: after.cachedTokens - before.cachedTokens,
-    outputTokens: after.outputTokens - before.outputTokens,
   };
 }

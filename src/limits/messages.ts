@@ -1,4 +1,4 @@
-import type { LocationHint } from "../catalogue.ts";
+import type { LocationHint, Weights } from "../catalogue.ts";
 import type { Usage } from "../contract/report.ts";
 import type { Failure, LimitScope } from "../errors.ts";
 
@@ -19,6 +19,8 @@ export interface ReserveAsk {
   readonly maxOutputTokens: number | null;
   readonly choices: number;
   readonly generates: boolean;
+  /** What the model's tokens weigh now, by the edge's catalogue; absent: one each. */
+  readonly weights?: Weights;
 }
 
 export type AdmissionMode = "home" | "lease" | "soft";
@@ -26,6 +28,7 @@ export type AdmissionMode = "home" | "lease" | "soft";
 export type ReserveAnswer =
   | {
       readonly ok: true;
+      /** Weighted. */
       readonly reservedTokens: number;
       /** The most output per choice that the whole budget allows, or null when it sets no bound. */
       readonly outputCapTokens: number | null;
@@ -55,7 +58,7 @@ export interface TenantProfile {
   readonly regions: readonly string[] | null;
 }
 
-/** Where the tightest of the request's scopes stands, for the `x-ratelimit-*` headers. */
+/** Where the tightest of the request's scopes stands, for the `x-ratelimit-*` headers. Tokens are weighted. */
 export interface Standing {
   readonly tokens: Level | null;
   readonly requests: Level | null;
@@ -68,6 +71,24 @@ export interface Level {
   readonly remaining: number;
   /** Until it is full again. */
   readonly resetMs: number;
+}
+
+/**
+ * How a model's prompts differ from what the cold start takes them for (learn.ts): factors on the estimated tokens of a
+ * text by its class, and tokens of the chat template that the edge does not count. Each the 95th percentile.
+ */
+export interface Learned {
+  readonly prose: Quantile;
+  readonly code: Quantile;
+  readonly cjk: Quantile;
+  readonly other: Quantile;
+  readonly frame: Quantile;
+}
+
+export interface Quantile {
+  readonly value: number;
+  /** Prompts that it was learned from. */
+  readonly count: number;
 }
 
 /** One attempt's usage so far, as a gate reported it and the edge verified it. */
@@ -91,6 +112,7 @@ export interface UsageRow extends Usage {
   readonly requests: number;
 }
 
+/** Usage is in the models' own tokens; what is reserved, and every limit, in weighted ones. */
 export interface TenantUsage {
   readonly totals: Usage & { readonly requests: number };
   readonly byKey: readonly UsageRow[];

@@ -1,5 +1,7 @@
 import { REPORT_SILENCE_MAX_MS, RESERVE_AHEAD_MIN_TOKENS, RESERVE_AHEAD_MS } from "../bounds.ts";
+import type { Weights } from "../catalogue.ts";
 import type { Usage } from "../contract/report.ts";
+import { weightedUsage } from "./weights.ts";
 
 /**
  * One request's hold on its budget. Reports are cumulative per attempt, so applying one twice, late or out of
@@ -14,7 +16,12 @@ export interface Reservation {
   readonly createdAtMs: number;
   /** Open reservations are closed then: void when never reported on, else settled at what was reported. */
   readonly deadlineMs: number;
+  /** As they were at admission: a change of the catalogue changes nothing for what runs. */
+  readonly weights: Weights;
+  /** Weighted. */
   readonly heldTokens: number;
+  /** Weighted; only ever grows (I7). */
+  readonly settledTokens: number;
   /** By attempt number. A resumed stream has two. */
   readonly attempts: readonly Attempt[];
   readonly state: ReservationState;
@@ -42,6 +49,14 @@ export function usedTokens({ attempts }: Reservation): number {
   return attempts.reduce((sum, attempt) => sum + attempt.promptTokens + attempt.outputTokens, 0);
 }
 
+/**
+ * Weighted tokens to be settled for what was reported. `over`: nothing more is to come, so that what is not known to have
+ * been cached was not.
+ */
+export function owedTokens({ attempts, weights }: Reservation, over: boolean): number {
+  return weightedUsage(over ? attempts.map((attempt) => ({ ...attempt, final: true })) : attempts, weights);
+}
+
 /** Usage over all attempts. */
 export function usageOf({ attempts }: Reservation): Usage {
   return attempts.reduce<Usage>(
@@ -52,6 +67,14 @@ export function usageOf({ attempts }: Reservation): Usage {
     }),
     NOTHING,
   );
+}
+
+export function difference(after: Usage, before: Usage): Usage {
+  return {
+    promptTokens: after.promptTokens - before.promptTokens,
+    cachedTokens: after.cachedTokens - before.cachedTokens,
+    outputTokens: after.outputTokens - before.outputTokens,
+  };
 }
 
 /**
@@ -89,7 +112,7 @@ export function isOver({ attempts }: Reservation): boolean {
   return attempts.at(-1)?.final ?? false;
 }
 
-/** Tokens that a running request should hold: the next seconds at its own pace. */
+/** Output tokens that a running request should hold: the next seconds at its own pace. */
 export function holdAheadTokens(tokensPerSecond: number): number {
   return Math.max(RESERVE_AHEAD_MIN_TOKENS, Math.ceil((tokensPerSecond * RESERVE_AHEAD_MS) / 1_000));
 }

@@ -123,6 +123,7 @@ async function originToken(
       pool: pool.id,
       model: call.model,
       issuedAtMs: nowMs,
+      basis: reservation.basis,
     },
     secrets.ticketKey,
   );

@@ -94,12 +94,12 @@ async function admit(exchange: Exchange, view: View, model: Model): Promise<Admi
     rank({ model, pools: view.catalogue.pools, states: view.pools, client: exchange.client, regions });
   const profile = knownProfile(exchange.claims.tenantRef);
   if (profile === null) {
-    const reservation = await reserve(exchange);
+    const reservation = await reserve(exchange, model, view);
     return { reservation, candidates: ranked(reservation.profile.regions), seat: null };
   }
   const candidates = ranked(profile.regions);
   const [reserved, seated] = await Promise.allSettled([
-    reserve(exchange),
+    reserve(exchange, model, view),
     takeSeat(exchange, candidates, new Map(), 0, false),
   ]);
   if (reserved.status === "rejected") {

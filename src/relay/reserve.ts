@@ -1,12 +1,13 @@
 import { LEASE_HINT_MS, OBJECT_CALL_TIMEOUT_MS, PROFILE_CACHE_MAX, PROFILE_FRESH_MS } from "../bounds.ts";
-import type { LocationHint } from "../catalogue.ts";
+import { EVEN_WEIGHTS, type LocationHint, type Model } from "../catalogue.ts";
 import { sha256, toBase64Url } from "../contract/encoding.ts";
+import type { PromptBasis } from "../contract/prompt-basis.ts";
 import { withDeadline } from "../deadline.ts";
 import { type BudgetAddress, homeOf, tenantBudget } from "../durable/stub.ts";
 import type { Env } from "../env.ts";
 import { FailureError } from "../errors.ts";
 import type { KeyClaims } from "../keys.ts";
-import { estimatePromptTokens } from "../limits/estimate.ts";
+import { estimatePromptTokens, promptBasis } from "../limits/estimate.ts";
 import type {
   AdmissionMode,
   ReserveAnswer,
@@ -14,17 +15,21 @@ import type {
   Standing,
   TenantProfile,
 } from "../limits/messages.ts";
+import { weighted } from "../limits/weights.ts";
 import { nearestHint } from "../routing/geo.ts";
 import { count } from "../telemetry/metrics.ts";
 import { rememberDenial } from "./authenticate.ts";
 import type { Exchange } from "./exchange.ts";
 import { knownRefusal, rememberRefusal } from "./refusals.ts";
+import type { View } from "./view.ts";
 
 /** A request's hold on its tenant's budget. */
 export interface Reservation {
   /** The object that holds it. */
   readonly address: BudgetAddress;
   readonly estimatedPromptTokens: number;
+  /** What the estimate was made of. */
+  readonly basis: PromptBasis;
   /** Most output per choice within the whole budget, or null. */
   readonly outputCapTokens: number | null;
   readonly finishEagerly: boolean;
@@ -65,19 +70,22 @@ function addressFrom({ tenantRef, homeHint }: KeyClaims, here: LocationHint): Bu
 const leasedUntilMs = new Map<string, number>();
 
 /** Reserves under all limits of the tenant. Throws its refusal, or `budget_unavailable` when it is out of reach. */
-export async function reserve(exchange: Exchange): Promise<Reservation> {
+export async function reserve(exchange: Exchange, model: Model, view: View): Promise<Reservation> {
   const { env, claims, trace } = exchange;
   const here = nearestHint(exchange.client);
-  const ask = await askOf(exchange, here);
+  const basis = promptBasis(exchange.call);
+  const promptTokens = estimatePromptTokens(basis, view.learned.get(model.id));
+  const ask = { ...(await askOf(exchange, here)), promptTokens, weights: model.weights ?? EVEN_WEIGHTS };
+  const weightedPrompt = weighted(promptTokens, 0, ask.weights);
   trace.estimatedPromptTokens = ask.promptTokens;
   const fromMs = Date.now();
-  const refused = knownRefusal(claims.keyId, ask.promptTokens, fromMs);
+  const refused = knownRefusal(claims.keyId, weightedPrompt, fromMs);
   if (refused) throw new BudgetRefusal(refused);
   const answer = await answerOf(env, addressFrom(claims, here), ask);
   trace.spent("reserve", fromMs);
   if (!answer.ok) {
     rememberDenial(claims, answer.failure);
-    rememberRefusal(claims.keyId, ask.promptTokens, answer, Date.now());
+    rememberRefusal(claims.keyId, weightedPrompt, answer, Date.now());
     throw new BudgetRefusal(answer);
   }
   count("meridian_admissions_total", { mode: answer.mode });
@@ -92,6 +100,7 @@ export async function reserve(exchange: Exchange): Promise<Reservation> {
   return {
     address,
     estimatedPromptTokens: ask.promptTokens,
+    basis,
     outputCapTokens: answer.outputCapTokens,
     finishEagerly: answer.finishEagerly,
     mode: answer.mode,
@@ -102,7 +111,10 @@ export async function reserve(exchange: Exchange): Promise<Reservation> {
   };
 }
 
-async function askOf({ call, claims, trace }: Exchange, from: LocationHint): Promise<ReserveAsk> {
+async function askOf(
+  { call, claims, trace }: Exchange,
+  from: LocationHint,
+): Promise<Omit<ReserveAsk, "promptTokens" | "weights">> {
   return {
     requestId: trace.requestId,
     from,
@@ -110,7 +122,6 @@ async function askOf({ call, claims, trace }: Exchange, from: LocationHint): Pro
     secretHash: claims.secretHash,
     endUser: call.endUser === null ? null : await endUserHash(claims.tenantRef, call.endUser),
     model: call.model,
-    promptTokens: estimatePromptTokens(call),
     maxOutputTokens: call.maxOutputTokens,
     choices: call.choices,
     generates: call.generates,

@@ -4,12 +4,16 @@ import { withDeadline } from "../deadline.ts";
 import { directory } from "../durable/stub.ts";
 import type { Env } from "../env.ts";
 import { FailureError } from "../errors.ts";
+import { pooled } from "../limits/learn.ts";
+import type { Learned } from "../limits/messages.ts";
 import type { PoolState } from "../routing/messages.ts";
 
 /** The directory as this isolate last saw it: plain data, shared by its requests. */
 export interface View {
   readonly catalogue: Catalogue;
   readonly pools: readonly PoolState[];
+  /** By model: what its pools have learned of its prompts. */
+  readonly learned: ReadonlyMap<string, Learned>;
   readonly atMs: number;
 }
 
@@ -31,13 +35,21 @@ export async function directoryView(env: Env, hint: LocationHint): Promise<View>
     );
     const catalogue = (snapshot.catalogue as Catalogue | null) ?? known?.catalogue;
     if (!catalogue) throw new Error("the directory sent no catalogue");
-    const view = { catalogue, pools: snapshot.pools as readonly PoolState[], atMs: nowMs };
+    const pools = snapshot.pools as readonly PoolState[];
+    const view = { catalogue, pools, learned: learnedOf(pools), atMs: nowMs };
     views.set(hint, view);
     return view;
   } catch (error) {
     if (known && nowMs - known.atMs < DIRECTORY_STALE_MAX_MS) return known;
     throw new FailureError({ tag: "internal", internalDetail: `directory out of reach: ${String(error)}` });
   }
+}
+
+function learnedOf(pools: readonly PoolState[]): ReadonlyMap<string, Learned> {
+  const byModel = Map.groupBy(pools, ({ model }) => model);
+  return new Map(
+    [...byModel].map(([model, states]) => [model, pooled(states.flatMap(({ learned }) => learned ?? []))]),
+  );
 }
 
 export function modelOf(view: View, name: string): Model {

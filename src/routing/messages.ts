@@ -1,5 +1,7 @@
 import type { Catalogue } from "../catalogue.ts";
+import type { CountedPrompt } from "../contract/prompt-basis.ts";
 import type { ReplicaReport, Tally } from "../contract/report.ts";
+import type { Learned } from "../limits/messages.ts";
 
 /** What edge, pools and directories say to each other. */
 
@@ -49,6 +51,8 @@ export interface PoolState {
   readonly waiting: number;
   /** Where the object really runs, if it could find out. */
   readonly colo: string | null;
+  /** What its engines' counts have taught about the model's prompts; absent from a pool of a version before. */
+  readonly learned?: Learned;
 }
 
 export interface ReplicaView {
@@ -74,6 +78,8 @@ export interface Heartbeat {
   readonly config: PoolConfig;
   readonly replicas: readonly ReplicaReport[];
   readonly tallies: readonly Tally[];
+  /** Prompts that its engines have counted, a few of each batch. */
+  readonly counted?: readonly CountedPrompt[];
 }
 
 /** What a directory gives to the edge. */

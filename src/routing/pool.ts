@@ -109,7 +109,9 @@ export class Pool {
     for (const report of beat.replicas) {
       const known = this.#replicas.get(report.id);
       if (!known) {
-        this.#replicas.set(report.id, { report, seenAtMs: nowMs, breaker: CLOSED, permits: 0 });
+        // It may have been forgotten while a stream of it went on.
+        const permits = [...this.#permits.values()].filter(({ replica }) => replica === report.id).length;
+        this.#replicas.set(report.id, { report, seenAtMs: nowMs, breaker: CLOSED, permits });
         continue;
       }
       if (known.report.bootId !== report.bootId) known.breaker = CLOSED;

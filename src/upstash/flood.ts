@@ -71,8 +71,9 @@ export class FloodGuard {
   /** Why this request must not go on, or null. */
   async check(asker: Asker, nowMs: number, background: Background): Promise<Failure | null> {
     const call = this.#breaker.next(nowMs);
-    if (call === "probe") background.waitUntil(this.#probe(nowMs));
     const age = this.#lists.age(nowMs);
+    if (call === "probe") background.waitUntil(this.#probe(nowMs));
+    else if (call === "ask" && age === "aging") background.waitUntil(this.#read(nowMs));
     if (call !== "ask" || age !== "old") {
       const denied = this.#denial(asker, nowMs);
       if (denied !== null) return denied;
@@ -81,7 +82,6 @@ export class FloodGuard {
       count("meridian_flood_total", { verdict: "unguarded" });
       return null;
     }
-    if (age === "aging") background.waitUntil(this.#read(nowMs));
     const known = this.#refusal(asker, nowMs);
     if (known !== null) return known;
     // Side by side, so that together they take no longer than one.

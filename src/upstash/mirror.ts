@@ -1,11 +1,11 @@
 import { DRIFT_CHECK_MS, OBJECT_CALL_TIMEOUT_MS } from "../bounds.ts";
 import { withDeadline } from "../deadline.ts";
-import { type BudgetAddress, tenantBudget } from "../durable/stub.ts";
+import { type BudgetAddress, homeOf, tenantBudget } from "../durable/stub.ts";
 import type { Env } from "../env.ts";
 import type { BudgetReport } from "../limits/messages.ts";
 import { setGauge } from "../telemetry/metrics.ts";
 import { type Background, redisOf } from "./client.ts";
-import { type Drift, dayOf, driftDays, driftOver, MirrorTotals } from "./totals.ts";
+import { type Drift, dayOf, driftDays, driftOver, isAlarming, MirrorTotals } from "./totals.ts";
 
 /** Reports that one budget has settled. */
 export interface Settled {
@@ -16,12 +16,12 @@ export interface Settled {
 let cached: MirrorTotals | null = null;
 let cachedFor: Env | null = null;
 let nextDriftCheckMs = 0;
+let driftChecks = 0;
 
 /** Copies settled usage to Redis after the gate has its answer. Does nothing where Redis is not set up. */
 export function mirrorUsage(settled: readonly Settled[], env: Env, background: Background): void {
   const totals = totalsOf(env);
-  const [first] = settled;
-  if (totals === null || first === undefined) return;
+  if (totals === null || settled.length === 0) return;
   const nowMs = Date.now();
   const day = dayOf(nowMs);
   const entries = settled.flatMap(({ address: { tenantRef }, reports }) =>
@@ -34,9 +34,10 @@ export function mirrorUsage(settled: readonly Settled[], env: Env, background: B
     (async () => {
       await totals.add(entries, nowMs);
       if (nowMs < nextDriftCheckMs) return;
-      // One tenant at a time, whichever reports then: with steady traffic each has its turn.
       nextDriftCheckMs = nowMs + DRIFT_CHECK_MS;
-      await driftOf(first.address, env).catch(() => null);
+      // One tenant at a time, of those that report just then, each time another.
+      driftChecks += 1;
+      await checkDrift(settled[driftChecks % settled.length]!.address, env);
     })(),
   );
 }
@@ -46,18 +47,29 @@ export function mirrorUsage(settled: readonly Settled[], env: Env, background: B
  * is unknown. Also the gauge `meridian_mirror_drift_tokens`. While requests run it may be off by what was reported in
  * the last second. Rejects when Redis or the budget does not answer.
  */
-export async function driftOf(address: BudgetAddress, env: Env): Promise<Drift | null> {
+export async function driftOf(
+  { tenantRef, homeHint }: Pick<BudgetAddress, "tenantRef" | "homeHint">,
+  env: Env,
+): Promise<Drift | null> {
   const totals = totalsOf(env);
   if (totals === null) return null;
   const days = driftDays(Date.now());
   const [mirroredTokens, usage] = await Promise.all([
-    totals.tokens(address.tenantRef, days),
-    withDeadline(tenantBudget(env, address).usage(), OBJECT_CALL_TIMEOUT_MS),
+    totals.tokens(tenantRef, days),
+    // The home knows what the locations that spend its leases have settled.
+    withDeadline(tenantBudget(env, homeOf(tenantRef, homeHint)).usage(), OBJECT_CALL_TIMEOUT_MS),
   ]);
   if (usage === null) return null;
   const drift = driftOver(days, usage.byKey, mirroredTokens);
-  setGauge("meridian_mirror_drift_tokens", { tenant: address.tenantRef }, drift.driftTokens);
+  setGauge("meridian_mirror_drift_tokens", { tenant: tenantRef }, drift.driftTokens);
   return drift;
+}
+
+async function checkDrift(address: BudgetAddress, env: Env): Promise<void> {
+  // Out of reach: the failed mirror's own counter tells.
+  const drift = await driftOf(address, env).catch(() => null);
+  if (drift === null || !isAlarming(drift)) return;
+  console.warn(JSON.stringify({ event: "mirror_drift", tenantRef: address.tenantRef, ...drift }));
 }
 
 function totalsOf(env: Env): MirrorTotals | null {

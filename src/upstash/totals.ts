@@ -4,6 +4,8 @@ import {
   MIRROR_BACKLOG_MAX,
   MIRROR_BATCH_MAX,
   MIRROR_DAYS_KEPT,
+  MIRROR_DRIFT_ALARM_SHARE,
+  MIRROR_DRIFT_ALARM_TOKENS,
   MIRROR_DRIFT_DAYS,
   MIRROR_SEEN_KEPT_MS,
 } from "../bounds.ts";
@@ -37,12 +39,12 @@ export interface Drift {
  * count one twice, because an attempt's usage is cumulative and Redis adds only what is above what it has seen.
  */
 export class MirrorTotals {
-  readonly #redis: Pick<Redis, "eval" | "hgetall">;
+  readonly #redis: Pick<Redis, "eval">;
   readonly #breaker = new SkipBreaker();
   /** Not in Redis yet. Plain data of the isolate: what dies with it is missing in the mirror, not in the bill. */
   #backlog: MirrorEntry[] = [];
 
-  constructor(redis: Pick<Redis, "eval" | "hgetall">) {
+  constructor(redis: Pick<Redis, "eval">) {
     this.#redis = redis;
   }
 
@@ -58,11 +60,15 @@ export class MirrorTotals {
     for (let left = batches; left > 0 && this.#backlog.length > 0; left--) {
       const batch = this.#backlog.splice(0, MIRROR_BATCH_MAX);
       try {
-        await this.#redis.eval(ADD_SCRIPT, keysOf(batch), argumentsOf(batch));
+        const refused = await this.#redis.eval<number[], number>(
+          ADD_SCRIPT,
+          keysOf(batch),
+          argumentsOf(batch),
+        );
         this.#breaker.answered();
-        count("meridian_mirror_entries_total", { outcome: "mirrored" }, batch.length);
+        count("meridian_mirror_entries_total", { outcome: "mirrored" }, batch.length - refused);
+        count("meridian_mirror_entries_total", { outcome: "refused" }, refused);
       } catch {
-        // To the back: one batch that Redis will not take must not keep out the others.
         this.#wait(batch);
         this.#breaker.failed(nowMs);
         count("meridian_redis_failures_total", { use: "mirror" });
@@ -73,13 +79,9 @@ export class MirrorTotals {
 
   /** Prompt and output tokens of a tenant in the mirror, over these days. Rejects when Redis fails. */
   async tokens(tenantRef: string, days: readonly string[]): Promise<number> {
-    const hashes = await Promise.all(
-      days.map((day) => this.#redis.hgetall<Record<string, string>>(totalsKey(tenantRef, day))),
-    );
-    return hashes.reduce(
-      (sum, hash) => sum + Number(hash?.promptTokens ?? 0) + Number(hash?.outputTokens ?? 0),
-      0,
-    );
+    // A script, since the client's HGETALL is typed as a record and, unparsed, answers a flat list.
+    const keys = days.map((day) => totalsKey(tenantRef, day));
+    return this.#redis.eval<never[], number>(TOKENS_SCRIPT, keys, []);
   }
 
   #wait(entries: readonly MirrorEntry[]): void {
@@ -107,6 +109,12 @@ export function driftOver(
   return { days, billedTokens, mirroredTokens, driftTokens: billedTokens - mirroredTokens };
 }
 
+/** True when it is more than what is on its way at any moment. */
+export function isAlarming({ billedTokens, driftTokens }: Drift): boolean {
+  const off = Math.abs(driftTokens);
+  return off > MIRROR_DRIFT_ALARM_TOKENS && off > billedTokens * MIRROR_DRIFT_ALARM_SHARE;
+}
+
 /** UTC, as budgets name their days. */
 export function dayOf(atMs: number): string {
   return new Date(atMs).toISOString().slice(0, 10);
@@ -115,24 +123,44 @@ export function dayOf(atMs: number): string {
 /**
  * For each attempt: the difference between its usage and what was seen of it goes to the day's total. Per field the
  * larger counts, as in the budget (src/limits/reservation.ts), so repeated, late and reordered entries add nothing.
+ * Answers how many entries met a key of another type: those are passed over, or they would keep out all others.
  */
 const ADD_SCRIPT = `
 local names = {"promptTokens", "cachedTokens", "outputTokens"}
+local function isHash(key)
+  local kind = redis.call("TYPE", key).ok
+  return kind == "hash" or kind == "none"
+end
+local refused = 0
 for entry = 1, #KEYS / 2 do
   local seenKey, totalsKey = KEYS[2 * entry - 1], KEYS[2 * entry]
-  local seen = redis.call("HMGET", seenKey, unpack(names))
-  for field = 1, 3 do
-    local used = tonumber(ARGV[2 + 3 * (entry - 1) + field])
-    local more = used - tonumber(seen[field] or "0")
-    if more > 0 then
-      redis.call("HINCRBY", totalsKey, names[field], more)
-      redis.call("HSET", seenKey, names[field], used)
+  if isHash(seenKey) and isHash(totalsKey) then
+    local seen = redis.call("HMGET", seenKey, unpack(names))
+    for field = 1, 3 do
+      local used = tonumber(ARGV[2 + 3 * (entry - 1) + field])
+      local more = used - tonumber(seen[field] or "0")
+      if more > 0 then
+        redis.call("HINCRBY", totalsKey, names[field], more)
+        redis.call("HSET", seenKey, names[field], used)
+      end
     end
+    redis.call("PEXPIRE", seenKey, ARGV[1])
+    redis.call("PEXPIRE", totalsKey, ARGV[2])
+  else
+    refused = refused + 1
   end
-  redis.call("PEXPIRE", seenKey, ARGV[1])
-  redis.call("PEXPIRE", totalsKey, ARGV[2])
 end
-return #KEYS / 2
+return refused
+`;
+
+const TOKENS_SCRIPT = `
+local tokens = 0
+for _, key in ipairs(KEYS) do
+  for _, count in ipairs(redis.call("HMGET", key, "promptTokens", "outputTokens")) do
+    tokens = tokens + tonumber(count or "0")
+  end
+end
+return tokens
 `;
 
 function keysOf(batch: readonly MirrorEntry[]): string[] {

@@ -1,6 +1,6 @@
 import type { StackInfo } from "../../sim/stack/stack.ts";
 import type { TenantUsage } from "../../src/limits/messages.ts";
-import { chat, type Region } from "./endings.ts";
+import { chat, NEAR, type Region } from "./endings.ts";
 import { eventually, type TestStack } from "./stack.ts";
 
 /** What a request leaves behind: its charge, and whatever is still held for it. */
@@ -91,16 +91,26 @@ async function runningAt(url: string): Promise<number | string> {
  * @param key of a tenant of its own: what it costs is no part of any case
  */
 export async function heal(stack: TestStack, key: string): Promise<void> {
-  const allUsable = async () => {
-    const states = await Promise.all(stack.info.regions.map(({ name }) => live(stack, name)));
-    return states.flat().every(({ model, state }) => {
-      return model === "sim-embed" || state.replicas.every(({ usable }) => usable);
-    });
-  };
   const { regions } = stack.info;
   await Promise.all(regions.flatMap(({ replicas }) => replicas.map(({ id }) => cleared(stack, id))));
-  if (!(await eventually(allUsable, Boolean, 30_000))) throw new Error("a replica stays unusable");
+  if (!(await eventually(() => allUsable(stack), Boolean, 30_000))) {
+    throw new Error("a replica stays unusable");
+  }
   await Promise.all(regions.map((region) => allAsked(stack, region, key)));
+}
+
+/** As the pools know it, and as the edge sees it from every location: its snapshots are up to two seconds old. */
+async function allUsable(stack: TestStack): Promise<boolean> {
+  const { regions, baseUrl } = stack.info;
+  const states = (await Promise.all(regions.map(({ name }) => live(stack, name)))).flat();
+  const replicas = states.flatMap(({ state }) => state.replicas);
+  const seen = await Promise.all(
+    Object.values(NEAR).map(async (location) => {
+      const answer = await fetch(`${baseUrl}/ready`, { headers: { "x-meridian-dev-location": location } });
+      return ((await answer.json()) as { usable?: number }).usable;
+    }),
+  );
+  return replicas.every(({ usable }) => usable) && seen.every((usable) => usable === replicas.length);
 }
 
 /** One that was killed comes back, without faults. */
@@ -128,7 +138,6 @@ async function allAsked(
     }
     return missing.size;
   };
-  // The edge may still hold a snapshot of its directory in which this region is out.
   if ((await eventually(askAll, (left) => left === 0)) > 0) {
     throw new Error(`no request reached ${[...missing].join(", ")}`);
   }

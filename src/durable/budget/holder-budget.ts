@@ -1,5 +1,5 @@
-import { LEASE_TTL_MS, OBJECT_CALL_TIMEOUT_MS } from "../../bounds.ts";
-import type { LocationHint } from "../../catalogue.ts";
+import { FIRST_STEP_TOKENS, LEASE_TTL_MS, OBJECT_CALL_TIMEOUT_MS } from "../../bounds.ts";
+import { EVEN_WEIGHTS, type LocationHint } from "../../catalogue.ts";
 import { withDeadline } from "../../deadline.ts";
 import { type Demand, demanded, NO_DEMAND, wanted } from "../../limits/demand.ts";
 import { NONE, type Quantity } from "../../limits/lease.ts";
@@ -14,6 +14,7 @@ import {
 } from "../../limits/lease-holder.ts";
 import type { ReserveAsk, TenantUsage } from "../../limits/messages.ts";
 import { LEASE_PURSE, softPurse } from "../../limits/purse.ts";
+import { weighted } from "../../limits/weights.ts";
 import type { TenantBudgetStub } from "../stub.ts";
 import { LEASE_ROWS } from "./account-rows.ts";
 import { type Admission, LedgerShell } from "./ledger-shell.ts";
@@ -132,7 +133,8 @@ export class HolderBudget {
 
   #note(ask: ReserveAsk, nowMs: number): void {
     for (const scope of ["tenant", ...(this.#keyIsLimited(ask.keyId) ? [`key:${ask.keyId}`] : [])]) {
-      const tokens = ask.promptTokens + (ask.generates ? 256 * ask.choices : 0);
+      const output = ask.generates ? FIRST_STEP_TOKENS * ask.choices : 0;
+      const tokens = weighted(ask.promptTokens, output, ask.weights ?? EVEN_WEIGHTS);
       this.#demand.set(scope, demanded(this.#demand.get(scope) ?? NO_DEMAND, tokens, nowMs));
     }
   }

@@ -1,4 +1,6 @@
+import { EVEN_WEIGHTS, type Weights } from "../../catalogue.ts";
 import type { Attempt, Reservation, ReservationState } from "../../limits/reservation.ts";
+import { weightedUsage } from "../../limits/weights.ts";
 
 /** Tables of a tenant's budget, and what their rows mean. */
 export const MIGRATIONS = [
@@ -18,6 +20,8 @@ export const MIGRATIONS = [
      day TEXT NOT NULL, key_id TEXT NOT NULL, model TEXT NOT NULL, prompt_tokens INTEGER NOT NULL,
      cached_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, requests INTEGER NOT NULL,
      PRIMARY KEY (day, key_id, model)) WITHOUT ROWID`,
+  `ALTER TABLE reservations ADD COLUMN weights TEXT;
+   ALTER TABLE reservations ADD COLUMN settled_tokens INTEGER`,
 ];
 
 export type ReservationRow = {
@@ -31,6 +35,9 @@ export type ReservationRow = {
   attempts: string;
   state: string;
   running: number;
+  /** Null in rows from before there were weights: one each. */
+  weights: string | null;
+  settled_tokens: number | null;
 };
 
 export type UsageSqlRow = {
@@ -44,6 +51,8 @@ export type UsageSqlRow = {
 };
 
 export function reservationFrom(row: ReservationRow): Reservation {
+  const attempts = JSON.parse(row.attempts) as Attempt[];
+  const weights = row.weights === null ? EVEN_WEIGHTS : (JSON.parse(row.weights) as Weights);
   return {
     id: row.id,
     keyId: row.key_id,
@@ -51,8 +60,10 @@ export function reservationFrom(row: ReservationRow): Reservation {
     model: row.model,
     createdAtMs: row.created_ms,
     deadlineMs: row.deadline_ms,
+    weights,
     heldTokens: row.held_tokens,
-    attempts: JSON.parse(row.attempts) as Attempt[],
+    settledTokens: row.settled_tokens ?? weightedUsage(attempts, weights),
+    attempts,
     state: row.state as ReservationState,
     running: row.running === 1,
   };

@@ -258,8 +258,9 @@ export class TenantBook<P extends Scoped> implements Book<P> {
   #writeReservation(reservation: Reservation): void {
     this.#sql.exec(
       `INSERT OR REPLACE INTO reservations
-         (id, key_id, scopes, model, created_ms, deadline_ms, held_tokens, attempts, state, running)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+         (id, key_id, scopes, model, created_ms, deadline_ms, held_tokens, attempts, state, running,
+          weights, settled_tokens)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
       reservation.id,
       reservation.keyId,
       JSON.stringify(reservation.scopes),
@@ -270,6 +271,8 @@ export class TenantBook<P extends Scoped> implements Book<P> {
       JSON.stringify(reservation.attempts),
       reservation.state,
       reservation.running ? 1 : 0,
+      JSON.stringify(reservation.weights),
+      reservation.settledTokens,
     );
   }
 }

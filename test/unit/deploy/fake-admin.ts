@@ -13,6 +13,8 @@ export interface FakeAdmin {
   readonly url: string;
   /** Changes only. */
   readonly changes: readonly AdminCall[];
+  /** Headers without which Cloudflare Access lets nobody through; empty: it is not there. */
+  access: Readonly<Record<string, string>>;
   close(): void;
 }
 
@@ -25,10 +27,16 @@ export async function fakeAdmin(hashes: () => string): Promise<FakeAdmin> {
   const server = createServer(async (request, response) => {
     const path = (request.url ?? "").replace(/^\/admin\/v1\//, "");
     if (path === "/health") return send(response, 200, {});
+    if (Object.entries(admin.access).some(([name, value]) => request.headers[name] !== value)) {
+      response.writeHead(403, { "content-type": "text/html" });
+      return response.end("<html>Cloudflare Access</html>");
+    }
     if (!isAdmin(request, hashes())) return send(response, 401, { error: { message: "no admin" } });
     const body = await bodyOf(request);
     if (request.method !== "GET") changes.push({ method: request.method ?? "", path, body });
     if (path.startsWith("tenants?")) return send(response, 200, { data: [] });
+    const [, rotated, how] = /^(pools\/[^/]+)\/(rotate-secret|end-rotation)$/.exec(path) ?? [];
+    if (rotated !== undefined) return send(response, 200, rotate(resources, rotated, how!));
     const id = request.method === "POST" ? `${path}/${body?.id}` : path;
     const known = resources.get(id);
     if (request.method === "GET" && !known) return send(response, 404, { error: { message: "none" } });
@@ -36,18 +44,41 @@ export async function fakeAdmin(hashes: () => string): Promise<FakeAdmin> {
       return send(response, 412, { error: { message: "another version" } });
     }
     if (request.method === "POST" && known) return send(response, 409, { error: { message: "there" } });
-    const now = { ...known, ...body, version: (known?.version ?? 0) + (request.method === "GET" ? 0 : 1) };
+    const secret = id.startsWith("pools/") ? { secretVersion: 1 } : {};
+    const now = {
+      ...secret,
+      ...known,
+      ...body,
+      version: (known?.version ?? 0) + (request.method === "GET" ? 0 : 1),
+    };
     resources.set(id, now);
     const shown = id.startsWith("pools/") && request.method === "POST" ? gateSecretOf(id) : {};
     send(response, request.method === "POST" ? 201 : 200, { ...now, ...shown }, now.version);
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo;
-  return { url: `http://127.0.0.1:${port}`, changes, close: () => server.close() };
+  const admin = { url: `http://127.0.0.1:${port}`, changes, access: {}, close: () => server.close() };
+  return admin;
 }
 
-export function gateSecretOf(id: string): { secretVersion: number; gateSecret: string } {
-  return { secretVersion: 1, gateSecret: `gate-secret-of-${id}` };
+function rotate(
+  resources: Map<string, Resource>,
+  id: string,
+  how: string,
+): Resource & { gateSecret?: string } {
+  const before = resources.get(id)!;
+  const rotating = how === "rotate-secret";
+  const secretVersion = Number(before.secretVersion) + (rotating ? 1 : 0);
+  const after = { ...before, secretVersion, rotating };
+  resources.set(id, after);
+  return rotating ? { ...after, gateSecret: gateSecretOf(id, secretVersion).gateSecret } : after;
+}
+
+export function gateSecretOf(id: string, secretVersion = 1): { secretVersion: number; gateSecret: string } {
+  return {
+    secretVersion,
+    gateSecret: `gate-secret-${secretVersion === 1 ? "" : `${secretVersion}-`}of-${id}`,
+  };
 }
 
 function isAdmin({ headers }: IncomingMessage, hashes: string): boolean {

@@ -31,7 +31,7 @@ export interface Ran {
 
 /** An account at Cloudflare with a Worker that answers once it is deployed, and a machine to deploy from. */
 export class Rig {
-  readonly #folder = mkdtempSync(join(tmpdir(), "meridian-deploy-test-"));
+  readonly folder = mkdtempSync(join(tmpdir(), "meridian-deploy-test-"));
   readonly admin: FakeAdmin;
 
   private constructor(admin: FakeAdmin) {
@@ -51,27 +51,27 @@ export class Rig {
       failing: {},
       ...account,
     });
-    mkdirSync(join(rig.#folder, "bin"));
-    mkdirSync(join(rig.#folder, "home"));
-    const command = join(rig.#folder, "bin/wrangler");
+    mkdirSync(join(rig.folder, "bin"));
+    mkdirSync(join(rig.folder, "home"));
+    const command = join(rig.folder, "bin/wrangler");
     writeFileSync(command, `#!/bin/sh\nexec "${process.execPath}" "${FAKE}" "$@"\n`);
     chmodSync(command, 0o755);
     return rig;
   }
 
   get account(): Account {
-    return JSON.parse(readFileSync(join(this.#folder, "account.json"), "utf8")) as Account;
+    return JSON.parse(readFileSync(join(this.folder, "account.json"), "utf8")) as Account;
   }
 
   set(change: Partial<Account>): void {
-    const file = join(this.#folder, "account.json");
+    const file = join(this.folder, "account.json");
     const before = existsSync(file) ? this.account : {};
     writeFileSync(file, JSON.stringify({ ...before, ...change }));
   }
 
   /** Writes a deploy file and returns its path. */
   config(content: unknown): string {
-    const file = join(this.#folder, "deploy.json");
+    const file = join(this.folder, "deploy.json");
     writeFileSync(file, JSON.stringify(content));
     return file;
   }
@@ -112,28 +112,30 @@ export class Rig {
 
   get #env() {
     return {
-      PATH: `${join(this.#folder, "bin")}${delimiter}${process.env.PATH}`,
-      HOME: join(this.#folder, "home"),
-      TMPDIR: this.#folder,
-      FAKE_WRANGLER_FOLDER: this.#folder,
+      PATH: `${join(this.folder, "bin")}${delimiter}${process.env.PATH}`,
+      HOME: join(this.folder, "home"),
+      TMPDIR: this.folder,
+      FAKE_WRANGLER_FOLDER: this.folder,
     };
   }
 
   #forget(): void {
-    rmSync(join(this.#folder, "calls.ndjson"), { force: true });
+    rmSync(join(this.folder, "calls.ndjson"), { force: true });
   }
 
   #calls(): Call[] {
-    const log = join(this.#folder, "calls.ndjson");
+    const log = join(this.folder, "calls.ndjson");
     const lines = existsSync(log) ? readFileSync(log, "utf8").trim().split("\n") : [];
     return lines.map((line) => JSON.parse(line) as Call);
   }
 
   /** Everything that a run left on the machine: file by file, but for what stands in for Cloudflare. */
   leftovers(): string {
-    return readdirSync(this.#folder, { recursive: true, withFileTypes: true })
+    return readdirSync(this.folder, { recursive: true, withFileTypes: true })
       .filter(
-        (entry) => entry.isFile() && !["account.json", "calls.ndjson", "deploy.json"].includes(entry.name),
+        (entry) =>
+          entry.isFile() &&
+          !["account.json", "calls.ndjson", "deploy.json", "cloud.json", "cloud.ndjson"].includes(entry.name),
       )
       .map((entry) => readFileSync(join(entry.parentPath, entry.name), "utf8"))
       .join("\n");
@@ -141,7 +143,7 @@ export class Rig {
 
   close(): void {
     this.admin.close();
-    rmSync(this.#folder, { recursive: true });
+    rmSync(this.folder, { recursive: true });
   }
 }
 

@@ -17,13 +17,13 @@ function chat(...messages: JsonObject[]): Call {
   return call("/v1/chat/completions", { model: "m", messages });
 }
 
-const NONE = { asciiChars: 0, cjkChars: 0, otherChars: 0 };
+const NONE = { proseChars: 0, codeChars: 0, cjkChars: 0, otherChars: 0 };
 
 describe("text", () => {
   it("is counted by script class", () => {
     const meter = new TextMeter();
     meter.add("Hi! 你好、こんにちは 안녕 Привет é");
-    expect(meter.measure()).toEqual({ asciiChars: 7, cjkChars: 10, otherChars: 7 });
+    expect(meter.measure()).toEqual({ proseChars: 7, codeChars: 0, cjkChars: 10, otherChars: 7 });
   });
 
   it("counts every UTF-16 unit once, as often as it is read", () => {
@@ -31,18 +31,52 @@ describe("text", () => {
       fc.property(fc.string({ unit: "binary", maxLength: 40 }), fc.nat(9), (text, times) => {
         const meter = new TextMeter();
         meter.add(text, times);
-        const { asciiChars, cjkChars, otherChars } = meter.measure();
-        expect(asciiChars + cjkChars + otherChars).toBe(text.length * times);
-        expect(asciiChars).toBe(text.replace(/[^\0-\x7f]/g, "").length * times);
+        const { proseChars, codeChars, cjkChars, otherChars } = meter.measure();
+        expect(proseChars + codeChars + cjkChars + otherChars).toBe(text.length * times);
+        expect(proseChars + codeChars).toBe(text.replace(/[^\0-\x7f]/g, "").length * times);
       }),
     );
+  });
+});
+
+describe("ASCII", () => {
+  const measured = (...texts: string[]) => {
+    const meter = new TextMeter();
+    for (const text of texts) meter.add(text);
+    return meter.measure();
+  };
+
+  it.each([
+    "The edge decides and pipes: a Worker in every location authenticates, reserves and ranks (see above).",
+    "It's 5 o'clock - don't wait! Really? Yes; she said so, and I believe her.",
+    "",
+  ])("is prose where it reads like prose: %j", (text) => {
+    expect(measured(text)).toEqual({ ...NONE, proseChars: text.length });
+  });
+
+  it.each([
+    "for (const scope of scopes) { total += weights[scope] * 2; }",
+    '{"id":"a","limits":{"tokensPerMinute":1000}}',
+    "f4a1c07be2994d0c8a6f5e3312b7d9c0",
+    "SELECT id, body FROM accounts WHERE scope = 'a' AND open = 0 LIMIT 1000;",
+  ])("is code where digits and signs are many: %j", (text) => {
+    expect(measured(text)).toEqual({ ...NONE, codeChars: text.length });
+  });
+
+  it("is told apart text by text, and where other scripts stand between", () => {
+    expect(measured("Please explain this:", "x = {1: [2, 3]}")).toEqual({
+      ...NONE,
+      proseChars: 20,
+      codeChars: 15,
+    });
+    expect(measured("汉字 x=1; 汉字")).toMatchObject({ codeChars: 6, cjkChars: 4 });
   });
 });
 
 describe("what a call costs", () => {
   it("counts frames of messages, names, parts and reasoning", () => {
     const one = chat({ role: "user", content: "four" });
-    expect([one.measure.asciiChars, one.fixedTokens]).toEqual([4, 3 + 4]);
+    expect([one.measure.proseChars, one.fixedTokens]).toEqual([4, 3 + 4]);
     const two = chat(
       {
         role: "user",
@@ -54,20 +88,20 @@ describe("what a call costs", () => {
       },
       { role: "assistant", content: "d", reasoning: "ef" },
     );
-    expect([two.measure.asciiChars, two.fixedTokens]).toEqual([9, 3 + 8]);
+    expect([two.measure.proseChars, two.fixedTokens]).toEqual([9, 3 + 8]);
   });
 
   it("counts tools and tool calls as their JSON", () => {
     const fn = { name: "f", arguments: '{"a":1}' };
     const messages = [{ role: "assistant", tool_calls: [{ id: "c", type: "function", function: fn }] }];
-    expect(chat(...messages).measure.asciiChars).toBe(JSON.stringify([fn]).length);
+    expect(chat(...messages).measure.codeChars).toBe(JSON.stringify([fn]).length);
     const tools = [{ type: "function", function: { name: "f" } }];
     const withTools = call("/v1/chat/completions", {
       model: "m",
       messages: [{ role: "user", content: "" }],
       tools,
     });
-    expect(withTools.measure.asciiChars).toBe(JSON.stringify(tools).length);
+    expect(withTools.measure.codeChars).toBe(JSON.stringify(tools).length);
   });
 
   it("counts token ids exactly, and prompts times choices", () => {
@@ -75,7 +109,7 @@ describe("what a call costs", () => {
     expect(ids).toMatchObject({ measure: NONE, fixedTokens: 4, choices: 6, maxOutputTokens: 16 });
     const texts = call("/v1/completions", { model: "m", prompt: ["ab", "c"], max_tokens: 5 });
     expect(texts).toMatchObject({
-      measure: { asciiChars: 3 },
+      measure: { proseChars: 3 },
       fixedTokens: 2,
       choices: 2,
       maxOutputTokens: 5,
@@ -94,11 +128,11 @@ describe("what a call costs", () => {
 
   it("reads a query once per document", () => {
     const rerank = call("/v1/rerank", { model: "m", query: "abc", documents: ["d", "ef"] });
-    expect(rerank).toMatchObject({ measure: { asciiChars: 2 * 3 + 3 }, fixedTokens: 6, generates: false });
+    expect(rerank).toMatchObject({ measure: { proseChars: 2 * 3 + 3 }, fixedTokens: 6, generates: false });
     const pairs = call("/v1/score", { model: "m", queries: ["abc", "d"], documents: ["e", "f"] });
-    expect(pairs).toMatchObject({ measure: { asciiChars: 6 }, fixedTokens: 6 });
+    expect(pairs).toMatchObject({ measure: { proseChars: 6 }, fixedTokens: 6 });
     const many = call("/v1/score", { model: "m", text_1: "abc", text_2: ["e", "f"], instruction: "xy" });
-    expect(many.measure.asciiChars).toBe(6 + 2 + 4);
+    expect(many.measure.proseChars).toBe(6 + 2 + 4);
   });
 
   it("takes tokenize for free", () => {

@@ -1,5 +1,6 @@
 import { Redis } from "@upstash/redis/cloudflare";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
+import { REDIS_CALL_TIMEOUT_MS } from "../../../src/bounds.ts";
 import { connect } from "../../../src/upstash/client.ts";
 import { RedisBridge } from "../../support/redis-bridge.ts";
 import { HAS_REDIS, NEEDS_REDIS } from "../../support/redis-server.ts";
@@ -13,8 +14,7 @@ describe.skipIf(!HAS_REDIS)(`@upstash/redis${NEEDS_REDIS}`, () => {
     ours = connect(bridge.url, bridge.token);
   });
   afterEach(async () => {
-    bridge.stallMs = null;
-    bridge.release();
+    await bridge.heal();
     await bridge.redis.command("FLUSHALL");
   });
   afterAll(() => bridge.end());
@@ -94,6 +94,12 @@ describe.skipIf(!HAS_REDIS)(`@upstash/redis${NEEDS_REDIS}`, () => {
     expect(await ours.smembers("ids")).toEqual(["1234567890"]);
   });
 
+  it("answers HGETALL with a flat list where nothing is parsed, whatever its type says", async () => {
+    await bridge.redis.command("HSET", "hash", "field", "1");
+    const hash: unknown = await ours.hgetall("hash");
+    expect(hash).toEqual(["field", "1"]);
+  });
+
   it("names the whole command in an error, so messages are for no log", async () => {
     await bridge.redis.command("SET", "text", "x");
     await expect(ours.hget("text", "2001:db8::1")).rejects.toThrow("2001:db8::1");
@@ -101,7 +107,11 @@ describe.skipIf(!HAS_REDIS)(`@upstash/redis${NEEDS_REDIS}`, () => {
 
   it("gives up a command that Redis does not answer, also when nobody else does", async () => {
     bridge.stallMs = 60_000;
+    const timeout = AbortSignal.timeout.bind(AbortSignal);
+    const spy = vi.spyOn(AbortSignal, "timeout").mockImplementation(() => timeout(20));
     await expect(ours.get("key")).rejects.toMatchObject({ name: "TimeoutError" });
+    expect(spy.mock.calls).toEqual([[REDIS_CALL_TIMEOUT_MS]]);
+    spy.mockRestore();
   });
 
   it("rejects while Redis is dead, and works again after it came back", async () => {

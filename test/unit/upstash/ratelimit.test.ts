@@ -27,8 +27,7 @@ describe.skipIf(!HAS_REDIS)(`@upstash/ratelimit${NEEDS_REDIS}`, () => {
   beforeEach(() => vi.useFakeTimers({ toFake: ["Date"], now: AT_MS }));
   afterEach(async () => {
     vi.useRealTimers();
-    bridge.stallMs = null;
-    bridge.release();
+    await bridge.heal();
     await bridge.redis.command("FLUSHALL");
   });
   afterAll(() => bridge.end());

@@ -1,0 +1,90 @@
+import { LEASE_HINT_MS, OBJECT_CALL_TIMEOUT_MS } from "../../src/bounds.ts";
+import type { ReserveAnswer } from "../../src/limits/messages.ts";
+import type { Run } from "./gate.ts";
+import type { Load } from "./schedule.ts";
+import { askOf, PLACES } from "./tenant.ts";
+import type { World } from "./world.ts";
+
+/** Longest pause between a reservation and the engine's start: the origin token allows a minute. */
+const SLOW_START_MAX_MS = 30_000;
+
+/** Clients, and the Workers that they reach: one of each at every place. */
+export class Clients {
+  readonly #world: World;
+  /** A Worker asks its location's own object while it believes that a lease is there. */
+  readonly #askHereUntilMs: number[] = [];
+  #requests = 0;
+
+  constructor(world: World) {
+    this.#world = world;
+  }
+
+  load(region: number, load: Load): void {
+    for (let index = 0; index < load.requests; index += 1) {
+      this.#world.events.after(index * load.gapMs, () => this.#arrive(region, load));
+    }
+  }
+
+  #arrive(region: number, load: Load): void {
+    const world = this.#world;
+    const id = `req_${++this.#requests}`;
+    const ask = askOf(id, PLACES[region]!, load.promptTokens);
+    const here = region > 0 && world.events.nowMs < (this.#askHereUntilMs[region] ?? 0);
+    const server = here ? region : 0;
+    let answered = false;
+    const reply = (answer: ReserveAnswer, forwarded: boolean) =>
+      this.#send(region, server, () => {
+        if (answered) return;
+        answered = true;
+        this.#answered(region, load, id, answer, forwarded);
+      });
+    this.#send(region, server, () => {
+      if (server === 0) world.home.reserve(ask, (answer) => reply(answer, region !== 0));
+      else world.holders[server - 1]!.reserve(ask, reply);
+    });
+    world.events.after(OBJECT_CALL_TIMEOUT_MS, () => {
+      if (answered) return;
+      answered = true;
+      // Whoever admitted it after all gets to know that nothing runs, if this arrives.
+      for (const at of new Set([server, 0])) this.#cancel(region, at, id);
+    });
+  }
+
+  #answered(region: number, load: Load, id: string, answer: ReserveAnswer, forwarded: boolean): void {
+    const { events, random, tally, gates } = this.#world;
+    if (!answer.ok) {
+      tally.refused += 1;
+      return;
+    }
+    tally.admitted += 1;
+    if (!forwarded) tally.beside += 1;
+    if (answer.leaseHere) this.#askHereUntilMs[region] = events.nowMs + LEASE_HINT_MS;
+    const at = PLACES.indexOf(answer.at);
+    if (random.chance(30)) return this.#cancel(region, at, id);
+    const promptTokens = Math.max(1, load.promptTokens + load.missedTokens);
+    const capTokens = answer.outputCapTokens ?? Infinity;
+    const run: Run = {
+      id,
+      at,
+      promptTokens,
+      outputTokens: Math.min(load.outputTokens, capTokens),
+      tokensPerSecond: load.tokensPerSecond,
+      unsent: random.chance(100),
+      finishEagerly: answer.finishEagerly,
+      generatedTokens: 0,
+      state: "runs",
+      retryIn: 0,
+      retries: 0,
+    };
+    const delayMs = random.chance(20) ? random.int(0, SLOW_START_MAX_MS) : random.int(1, 300);
+    events.after(delayMs, () => gates[region]!.start(run));
+  }
+
+  #cancel(region: number, at: number, id: string): void {
+    this.#send(region, at, () => this.#world.object(at).end("cancel", id));
+  }
+
+  #send(region: number, at: number, deliver: () => void): void {
+    this.#world.network.send(`worker:${region}`, this.#world.latencyMs(region, at), deliver);
+  }
+}

@@ -1,0 +1,230 @@
+import { DAY_MS } from "../../src/bounds.ts";
+import { available } from "../../src/limits/bucket.ts";
+import { limitsOf } from "../../src/limits/ledger.ts";
+import type { Run } from "./gate.ts";
+import { HolderGhost } from "./ghost-holder.ts";
+import { HomeGhost, type HomeStep } from "./ghost-home.ts";
+import type { SimHolder } from "./holder.ts";
+import type { SimHome } from "./home.ts";
+import { Intervals, Sliding } from "./intervals.ts";
+import { PLACES } from "./tenant.ts";
+import { check } from "./violation.ts";
+
+/** A request that runs, as only the ghost sees it: what was made of it and how much of that nothing covers. */
+interface Watched {
+  readonly run: Run;
+  readonly scopes: readonly string[];
+  uncoveredTokens: number;
+}
+
+interface ScopeWatch {
+  readonly intervals: Intervals;
+  readonly made: Sliding;
+  readonly overran: Sliding;
+  /** The latest instant on the home's clock since this scope exists. */
+  latestMs: number;
+  /** When the home's bucket was last brought up to date, and at which rate it refills since. */
+  touchedMs: number;
+  perMinute: number;
+  /** Refill since then that `intervals` has been told of already. */
+  toldUnits: number;
+  /** After a limit was lowered: what may still be spent of the old one. */
+  drainTokens: number;
+  dayTokens: number;
+}
+
+/** A day, a request's longest life, and a slot: overrun older than that is in no window with what it displaced. */
+const OVERRUN_COUNTS_MS = DAY_MS + 30 * 60_000;
+
+/**
+ * Sees everything that happens everywhere, and knows at once when an invariant breaks. Tokens count at the instant at
+ * which the engine makes them, which is what a replica's own ledger would show.
+ */
+export class Ghost {
+  readonly #home: SimHome;
+  readonly #holders: readonly SimHolder[];
+  readonly #homeGhost = new HomeGhost();
+  readonly #holderGhosts: readonly HolderGhost[];
+  readonly #scopes = new Map<string, ScopeWatch>();
+  readonly #runs = new Map<string, Watched>();
+  overrunTokens = 0;
+  madeTokens = 0;
+  steps = 0;
+
+  constructor(home: SimHome, holders: readonly SimHolder[]) {
+    this.#home = home;
+    this.#holders = holders;
+    this.#holderGhosts = holders.map(({ region }) => new HolderGhost(PLACES[region]!));
+  }
+
+  /** One step of an object, before it is committed. */
+  stepped(region: number): void {
+    this.steps += 1;
+    const store = region === 0 ? this.#home.store : this.#holders[region - 1]!.store;
+    for (const id of store.touched) this.#settledOnce(region, id);
+    if (region === 0) {
+      const steps = this.#homeGhost.step(this.#home.store, this.#home.clock.latestMs());
+      for (const step of steps) this.#touched(step);
+    } else {
+      const holder = this.#holders[region - 1]!;
+      this.#holderGhosts[region - 1]!.step(holder.store, (scope) =>
+        this.#home.store.lease(PLACES[region]!, scope),
+      );
+    }
+    for (const id of store.touched) this.#cover(id, 0);
+  }
+
+  /** An object came back from a crash or an eviction. */
+  returned(region: number): void {
+    if (region === 0) this.#homeGhost.returned(this.#home.store);
+    else this.#holderGhosts[region - 1]!.returned(this.#holders[region - 1]!.store);
+  }
+
+  /** A request starts. I6: whatever was answered is in a row. */
+  started(run: Run): void {
+    const reservation = this.#reservation(run.at, run.id);
+    check(reservation !== undefined, "I6", () => `${run.id} runs, and its reservation is lost`);
+    this.#runs.set(run.id, { run, scopes: reservation!.scopes, uncoveredTokens: 0 });
+  }
+
+  /** Tokens were made. Called after `run.generatedTokens` has grown. */
+  made(run: Run, tokens: number): void {
+    this.madeTokens += tokens;
+    this.#cover(run.id, tokens);
+  }
+
+  ended(run: Run): void {
+    if (run.state === "reported") this.#runs.delete(run.id);
+  }
+
+  /** The operator changed limits: what the old ones allowed may still be spent. */
+  limitsChange(): void {
+    for (const [scope, watch] of this.#scopes) {
+      this.#refill(watch);
+      watch.intervals.mark(this.#bucketTokens(scope, watch));
+      watch.drainTokens = Math.max(watch.drainTokens, watch.perMinute);
+    }
+  }
+
+  limitsChanged(): void {
+    for (const [scope, watch] of this.#scopes) this.#newLimits(scope, watch);
+  }
+
+  /** I4, as it really is: requests that run and whose reservation says so. */
+  runningPlaces(): number {
+    let places = 0;
+    for (const { run } of this.#runs.values()) {
+      if (run.state === "runs" && this.#reservation(run.at, run.id)?.running) places += 1;
+    }
+    return places;
+  }
+
+  #reservation(at: number, id: string) {
+    return (at === 0 ? this.#home.store : this.#holders[at - 1]!.store).reservation(id);
+  }
+
+  /** I7: what is settled of a request only grows, and never beyond what was made of it. */
+  #settledOnce(region: number, id: string): void {
+    const watched = this.#runs.get(id);
+    if (watched?.run.at !== region) return;
+    const { settledTokens } = this.#reservation(region, id)!;
+    const { generatedTokens } = watched.run;
+    check(settledTokens <= generatedTokens, "I7", () => {
+      return `${settledTokens} tokens of ${id} are settled, ${generatedTokens} were made`;
+    });
+  }
+
+  /** What is neither settled nor held is overrun, from the instant on at which it is not. */
+  #cover(id: string, madeTokens: number): void {
+    const watched = this.#runs.get(id);
+    if (!watched) return;
+    const { run, scopes } = watched;
+    const reservation = this.#reservation(run.at, id);
+    const covered = reservation ? reservation.settledTokens + reservation.heldTokens : 0;
+    const uncovered = Math.max(0, run.generatedTokens - covered);
+    const overrun = Math.max(0, uncovered - watched.uncoveredTokens);
+    watched.uncoveredTokens = uncovered;
+    this.overrunTokens += overrun;
+    if (madeTokens === 0 && overrun === 0) return;
+    const nowMs = this.#home.clock.latestMs();
+    for (const scope of scopes) {
+      const watch = this.#watch(scope);
+      this.#refill(watch);
+      if (overrun > 0) watch.overran.add(nowMs, overrun);
+      const excess = watch.intervals.made(madeTokens, overrun, this.#bucketTokens(scope, watch));
+      if (watch.perMinute < Infinity) {
+        check(excess === 0, "I2", () => `${scope} made ${excess} tokens more than any bound allows`);
+      }
+      if (madeTokens > 0) watch.made.add(nowMs, madeTokens);
+      const most = watch.dayTokens + watch.overran.at(nowMs);
+      check(
+        watch.made.at(nowMs) <= most,
+        "I3",
+        () => `${watch.made.sum} made in a day, of ${most} (${scope})`,
+      );
+    }
+  }
+
+  #touched({ scope, limits, after }: HomeStep): void {
+    const watch = this.#watch(scope);
+    this.#refill(watch);
+    watch.touchedMs = after.tokens.atMs;
+    watch.toldUnits = Math.max(0, watch.latestMs - watch.touchedMs) * finite(watch.perMinute);
+    const outTokens = Math.max(0, available(after.tokens)) + after.heldTokens + after.leased.tokens;
+    const limit = limits.tokensPerMinute ?? Infinity;
+    watch.drainTokens = Math.min(watch.drainTokens, Math.max(limit, outTokens));
+  }
+
+  #bucketTokens(scope: string, { perMinute, drainTokens }: ScopeWatch): number {
+    const overdraft = this.#holderGhosts.reduce((sum, holder) => sum + holder.overdraftTokens(scope), 0);
+    return Math.max(finite(perMinute), finite(drainTokens)) + overdraft;
+  }
+
+  /** Tells `intervals` what the home's clock has refilled by now; it accrues at the rate that is in force then. */
+  #refill(watch: ScopeWatch): void {
+    const units = Math.max(0, this.#latest(watch) - watch.touchedMs) * finite(watch.perMinute);
+    watch.intervals.refilled(units - watch.toldUnits);
+    watch.toldUnits = units;
+  }
+
+  #latest(watch: ScopeWatch): number {
+    watch.latestMs = Math.max(watch.latestMs, this.#home.clock.nowMs());
+    return watch.latestMs;
+  }
+
+  #newLimits(scope: string, watch: ScopeWatch): void {
+    const limits = limitsOf(this.#home.store.record, scope);
+    const perMinute = limits.tokensPerMinute ?? Infinity;
+    // The home accrues when it is next touched, at the limit of that day: a higher one counts from the last touch on.
+    if (perMinute < watch.perMinute) {
+      watch.touchedMs = this.#latest(watch);
+      watch.toldUnits = 0;
+    }
+    watch.perMinute = perMinute;
+    watch.dayTokens = Math.max(watch.dayTokens, limits.tokensPerDay ?? Infinity);
+    this.#refill(watch);
+  }
+
+  #watch(scope: string): ScopeWatch {
+    const known = this.#scopes.get(scope);
+    if (known) return known;
+    const limits = limitsOf(this.#home.store.record, scope);
+    const watch: ScopeWatch = {
+      intervals: new Intervals(),
+      made: new Sliding(DAY_MS),
+      overran: new Sliding(OVERRUN_COUNTS_MS),
+      latestMs: this.#home.clock.nowMs(),
+      touchedMs: this.#home.clock.nowMs(),
+      perMinute: limits.tokensPerMinute ?? Infinity,
+      toldUnits: 0,
+      drainTokens: 0,
+      dayTokens: limits.tokensPerDay ?? Infinity,
+    };
+    this.#scopes.set(scope, watch);
+    return watch;
+  }
+}
+
+function finite(tokens: number): number {
+  return tokens < Infinity ? tokens : 0;
+}

@@ -1,0 +1,148 @@
+import { FIRST_STEP_TOKENS, LEASE_TTL_MS, OBJECT_CALL_TIMEOUT_MS } from "../../src/bounds.ts";
+import { type Demand, demanded, NO_DEMAND, wanted } from "../../src/limits/demand.ts";
+import type { Quantity, Renewal } from "../../src/limits/lease.ts";
+import { free, isClosed, type LeaseAccount, newLease } from "../../src/limits/lease-holder.ts";
+import type { BudgetReport, ReserveAnswer, ReserveAsk } from "../../src/limits/messages.ts";
+import type { RenewReply } from "./home.ts";
+import { SimObject } from "./object.ts";
+import type { Protocol } from "./protocol.ts";
+import { KEY_ID, PLACES } from "./tenant.ts";
+
+/** How a holder reaches its home. */
+export interface HomeLink {
+  reserve(ask: ReserveAsk, reply: (answer: ReserveAnswer) => void): void;
+  renew(messages: readonly Renewal[], reply: (answer: RenewReply) => void): void;
+}
+
+/** The shell of a lease holder, as production's. */
+export class SimHolder extends SimObject<LeaseAccount> {
+  protocol!: Protocol;
+  home!: HomeLink;
+  #demand = new Map<string, Demand>();
+  #renewingUntilMs = 0;
+  /** Answers to a call that an earlier life of this object made go nowhere. */
+  #life = 0;
+
+  override forget(): void {
+    this.#demand.clear();
+    this.#renewingUntilMs = 0;
+    this.#life += 1;
+  }
+
+  reserve(ask: ReserveAsk, reply: (answer: ReserveAnswer, forwarded: boolean) => void): void {
+    this.step((nowMs) => {
+      this.#note(ask, nowMs);
+      const { answer, change } = this.protocol.reserve(this.store, ask, nowMs);
+      this.store.apply(change);
+      this.wakeBy(change?.reservation.deadlineMs ?? null);
+      if (answer.ok || answer.failure.tag !== "budget_unavailable") {
+        if (this.#renewalDue(nowMs)) this.#renew(nowMs);
+        const here = answer.ok ? { ...answer, at: PLACES[this.region]!, leaseHere: true } : answer;
+        this.afterwards(() => reply(here, false));
+        return;
+      }
+      this.#renew(nowMs);
+      this.afterwards(() => this.home.reserve(ask, (decided) => reply(decided, true)));
+    });
+  }
+
+  report(reports: readonly BudgetReport[], reply: (stop: string[]) => void): void {
+    this.step((nowMs) => {
+      const stop: string[] = [];
+      for (const message of reports) {
+        const { change, stop: ends } = this.protocol.report(this.store, message, nowMs);
+        this.store.apply(change);
+        if (ends) stop.push(message.requestId);
+      }
+      this.wakeBy(this.store.nextDeadlineMs());
+      if (this.#renewalDue(nowMs)) this.#renew(nowMs);
+      this.afterwards(() => reply(stop));
+    });
+  }
+
+  end(how: "finish" | "cancel", requestId: string): void {
+    this.step((nowMs) => this.store.apply(this.protocol[how](this.store, requestId, nowMs)));
+  }
+
+  recalled(scope: string, keepTokens: number): void {
+    this.step((nowMs) => {
+      this.store.put(this.protocol.giveBack(this.#lease(scope, nowMs), keepTokens));
+      this.#renew(nowMs);
+    });
+  }
+
+  override tidy(nowMs: number): number | null {
+    for (const id of this.store.due(nowMs)) this.store.apply(this.protocol.expire(this.store, id, nowMs));
+    let open = false;
+    for (const scope of this.#scopes()) {
+      const lease = this.#lease(scope, nowMs);
+      const idle = this.#wanted(scope, nowMs).requests === 0;
+      if (idle) this.store.put(this.protocol.giveBackAll(lease));
+      open ||= !idle || !isClosed(this.#lease(scope, nowMs));
+    }
+    this.store.sweep(nowMs);
+    if (open) this.#renew(nowMs);
+    return open ? nowMs + LEASE_TTL_MS / 2 : this.store.nextDeadlineMs();
+  }
+
+  /** Accounts for the leases at home and asks for what is wanted; one at a time, a lost one is made good by the next. */
+  #renew(nowMs: number): void {
+    if (nowMs < this.#renewingUntilMs && this.#renewingUntilMs <= nowMs + OBJECT_CALL_TIMEOUT_MS) return;
+    this.#renewingUntilMs = nowMs + OBJECT_CALL_TIMEOUT_MS;
+    const messages = this.#scopes().map((scope) => {
+      const want = this.#wanted(scope, nowMs);
+      const renewed = this.protocol.renewal(this.#lease(scope, nowMs), PLACES[this.region]!, want);
+      this.store.put(renewed.account);
+      return renewed.message;
+    });
+    const life = this.#life;
+    this.wakeBy(nowMs + LEASE_TTL_MS / 2);
+    this.afterwards(() =>
+      this.home.renew(messages, (answer) => {
+        if (life === this.#life) this.#take(answer, nowMs);
+      }),
+    );
+  }
+
+  #take(answer: RenewReply, sentAtMs: number): void {
+    this.step((nowMs) => {
+      this.#renewingUntilMs = 0;
+      if (answer.record.tenant.version > this.store.record.tenant.version) this.store.record = answer.record;
+      for (const terms of answer.terms) {
+        this.store.put(this.protocol.takeTerms(this.#lease(terms.scope, nowMs), terms, sentAtMs, nowMs));
+      }
+      this.wakeBy(nowMs + LEASE_TTL_MS / 2);
+    });
+  }
+
+  #note(ask: ReserveAsk, nowMs: number): void {
+    const { record } = this.store;
+    const keyIsLimited = Object.keys(record.keys[0]!.limits).length > 0;
+    for (const scope of ["tenant", ...(keyIsLimited ? [`key:${KEY_ID}`] : [])]) {
+      const tokens = ask.promptTokens + FIRST_STEP_TOKENS;
+      this.#demand.set(scope, demanded(this.#demand.get(scope) ?? NO_DEMAND, tokens, nowMs));
+    }
+  }
+
+  #wanted(scope: string, nowMs: number): Quantity {
+    return wanted(this.#demand.get(scope) ?? NO_DEMAND, nowMs);
+  }
+
+  #scopes(): string[] {
+    return [...new Set([...this.#demand.keys(), ...this.store.scopes()])];
+  }
+
+  #lease(scope: string, nowMs: number): LeaseAccount {
+    const lease = this.store.account(scope) ?? newLease(scope, nowMs);
+    return this.protocol.leasePurse.at(lease, {}, nowMs);
+  }
+
+  /** Half of the time or half of the tokens are gone. */
+  #renewalDue(nowMs: number): boolean {
+    return [...this.#demand.keys()].some((scope) => {
+      const lease = this.#lease(scope, nowMs);
+      const want = this.#wanted(scope, nowMs);
+      return lease.deadlineMs - nowMs < LEASE_TTL_MS / 2 || free(lease).tokens * 2 < want.tokens;
+    });
+  }
+}

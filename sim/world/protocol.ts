@@ -1,0 +1,40 @@
+import { settleTime } from "../../src/limits/account.ts";
+import { giveBack, giveBackAll, renewal, takeTerms } from "../../src/limits/lease-holder.ts";
+import { renew, writeOff } from "../../src/limits/lease-home.ts";
+import { cancel, expire, finish, report, reserve } from "../../src/limits/ledger.ts";
+import { HOME_PURSE, LEASE_PURSE } from "../../src/limits/purse.ts";
+import { recalls, shareOf } from "../../src/limits/share.ts";
+
+/**
+ * The functions under test, by name: the very ones that production runs. A mutant is this record with one of them
+ * wrapped, so no flag for tests exists in `src`.
+ */
+export const PROTOCOL = {
+  reserve,
+  report,
+  finish,
+  cancel,
+  expire,
+  settleTime,
+  renew,
+  writeOff,
+  shareOf,
+  recalls,
+  renewal,
+  takeTerms,
+  giveBack,
+  giveBackAll,
+  homePurse: HOME_PURSE,
+  leasePurse: LEASE_PURSE,
+  /** What the shell around the core guarantees. */
+  shell: {
+    /** A copy of an object that was replaced: its writes fail, so nothing that it decided leaves it. */
+    twinMayWrite: false,
+    /** Rows that a commit writes; the rest would live in memory only. */
+    writesAccounts: true,
+    /** An answer is withheld until what it rests on is written. */
+    answersBeforeWriting: false,
+  },
+};
+
+export type Protocol = typeof PROTOCOL;

@@ -1,0 +1,146 @@
+import type { Limits, OverdraftPolicy } from "../../src/catalogue.ts";
+import { type Random, randomFrom } from "./random.ts";
+
+/** One run of the world: everything follows from these numbers. */
+export interface Schedule {
+  readonly seed: number;
+  /** A seed for each action, so that leaving one out changes no other. */
+  readonly actions: readonly number[];
+}
+
+export interface Setting {
+  /** Locations besides the home. */
+  readonly holders: number;
+  readonly limits: Limits;
+  readonly keyLimits: Limits;
+  readonly overdraft: OverdraftPolicy;
+  readonly net: NetSetting;
+  /** By location, the home first. */
+  readonly driftPerMille: readonly number[];
+  readonly offsetMs: readonly number[];
+  /** Objects crash by themselves this often, half of the times before a write and half after it. */
+  readonly crashPerMille: number;
+}
+
+export interface NetSetting {
+  readonly lossPerMille: number;
+  readonly duplicatePerMille: number;
+  /** Of all messages this share is held up by as much as `delayMaxMs`. */
+  readonly slowPerMille: number;
+  readonly delayMaxMs: number;
+}
+
+export type Action = { readonly afterMs: number; readonly region: number } & (
+  | ({ readonly kind: "load" } & Load)
+  | { readonly kind: "cut"; readonly link: "home" | "gate"; readonly forMs: number }
+  | { readonly kind: "crash"; readonly when: "before" | "after" }
+  | { readonly kind: "evict" | "leave" | "gate_dies" }
+  | { readonly kind: "twin"; readonly forMs: number }
+  | { readonly kind: "step"; readonly byMs: number }
+  | { readonly kind: "limits"; readonly perMille: number }
+);
+
+export interface Load {
+  readonly requests: number;
+  readonly gapMs: number;
+  readonly promptTokens: number;
+  /** What the prompt really has, above (or below) the estimate. */
+  readonly missedTokens: number;
+  readonly outputTokens: number;
+  readonly tokensPerSecond: number;
+}
+
+/** Clocks step by at most this much in a whole schedule: the write-off's margin is 30 s for both sides together. */
+export const STEP_MAX_MS = 10_000;
+const MINUTE_MS = 60_000;
+
+export function scheduleOf(seed: number): Schedule {
+  const random = randomFrom(seed ^ 0x5bd1e995);
+  const actions = Array.from({ length: random.int(4, 18) }, () => random.int(0, 2 ** 30));
+  return { seed, actions };
+}
+
+export function settingOf(seed: number): Setting {
+  const random = randomFrom(seed);
+  const holders = random.pick([1, 1, 2, 2, 3, 4, 9]);
+  const places = Array.from({ length: holders + 1 });
+  const stormy = random.chance(600);
+  return {
+    holders,
+    limits: limitsOf(random),
+    keyLimits: random.chance(250) ? { tokensPerMinute: random.int(500, 6_000) } : {},
+    overdraft: random.pick(["debt", "stop"]),
+    net: {
+      lossPerMille: stormy ? random.int(0, 200) : 0,
+      duplicatePerMille: stormy ? random.int(0, 200) : 0,
+      slowPerMille: stormy ? random.int(0, 300) : 0,
+      delayMaxMs: stormy ? random.pick([500, 3_000, 30_000]) : 300,
+    },
+    driftPerMille: places.map(() => random.int(-10, 10)),
+    offsetMs: places.map(() => 1_800_000_000_000 + random.int(0, 600_000)),
+    crashPerMille: random.chance(400) ? random.int(1, 60) : 0,
+  };
+}
+
+function limitsOf(random: Random): Limits {
+  const tokensPerMinute = random.pick([600, 1_000, 3_000, 10_000, 60_000]);
+  return {
+    tokensPerMinute,
+    ...(random.chance(500) ? { tokensPerDay: tokensPerMinute * random.int(2, 20) } : {}),
+    ...(random.chance(500) ? { requestsPerMinute: random.pick([10, 60, 300]) } : {}),
+    ...(random.chance(500) ? { concurrentRequests: random.pick([2, 5, 10, 40]) } : {}),
+  };
+}
+
+export function actionOf(seed: number, regions: number): Action {
+  const random = randomFrom(seed);
+  const afterMs = pauseMs(random);
+  const region = random.int(0, regions - 1);
+  const roll = random.int(0, 99);
+  if (roll < 30) return { afterMs, region, kind: "load", ...loadOf(random) };
+  // Leases are earned by steady demand, so most schedules have one hot place.
+  if (roll < 50) return { afterMs, region: Math.min(1, regions - 1), kind: "load", ...rushOf(random) };
+  if (roll < 62) {
+    const forMs = random.pick([2_000, 8_000, 20_000, 70_000, 18 * MINUTE_MS]);
+    return { afterMs, region, kind: "cut", link: random.pick(["home", "home", "gate"]), forMs };
+  }
+  if (roll < 70) return { afterMs, region, kind: "crash", when: random.pick(["before", "after"]) };
+  if (roll < 78) return { afterMs, region, kind: "evict" };
+  if (roll < 83) return { afterMs, region, kind: "twin", forMs: random.int(500, 20_000) };
+  if (roll < 88) return { afterMs, region, kind: "step", byMs: random.int(-STEP_MAX_MS, STEP_MAX_MS) };
+  if (roll < 93) return { afterMs, region: 0, kind: "limits", perMille: random.pick([100, 500, 2_000]) };
+  if (roll < 97) return { afterMs, region, kind: "leave" };
+  return { afterMs, region, kind: "gate_dies" };
+}
+
+function pauseMs(random: Random): number {
+  const roll = random.int(0, 99);
+  if (roll < 70) return random.int(0, 6_000);
+  if (roll < 90) return random.int(6_000, 60_000);
+  if (roll < 96) return random.int(1, 20) * MINUTE_MS;
+  return random.int(1, 25) * 60 * MINUTE_MS;
+}
+
+function loadOf(random: Random): Load {
+  const long = random.chance(8);
+  const tokensPerSecond = random.pick([5, 20, 50, 120]);
+  return {
+    requests: random.pick([1, 2, 5, 10, 25]),
+    gapMs: random.pick([0, 50, 300, 900]),
+    promptTokens: random.pick([5, 30, 200, 900]),
+    missedTokens: random.chance(150) ? random.pick([-4, 10, 300]) : 0,
+    outputTokens: tokensPerSecond * (long ? random.int(60, 870) : random.int(0, 12)),
+    tokensPerSecond,
+  };
+}
+
+function rushOf(random: Random): Load {
+  return {
+    requests: random.int(10, 60),
+    gapMs: random.pick([20, 100, 250, 600]),
+    promptTokens: random.pick([1, 5, 30]),
+    missedTokens: random.chance(100) ? 10 : 0,
+    outputTokens: random.int(0, 60),
+    tokensPerSecond: random.pick([10, 50]),
+  };
+}

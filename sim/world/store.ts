@@ -1,0 +1,141 @@
+import { RESERVATION_KEPT_MS } from "../../src/bounds.ts";
+import type { TenantRecord } from "../../src/catalogue.ts";
+import type { Lease } from "../../src/limits/lease-home.ts";
+import type { Book, Change } from "../../src/limits/ledger.ts";
+import type { Purse } from "../../src/limits/purse.ts";
+import type { Reservation } from "../../src/limits/reservation.ts";
+
+/** Usage that one transaction settled, for the ghost to check. */
+export interface Settled {
+  readonly id: string;
+  readonly scopes: readonly string[];
+  readonly tokens: number;
+}
+
+/**
+ * The rows of one object and one transaction over them: all that survives a crash or an eviction. A row is JSON, so what
+ * JSON forgets is forgotten here as well.
+ */
+export class Store<P extends { readonly scope: string }> implements Book<P> {
+  record: TenantRecord;
+  readonly purse: Purse<P>;
+  readonly open = new Set<string>();
+  /** Of the transaction that is under way. */
+  settled: Settled[] = [];
+  readonly touched = new Set<string>();
+  readonly #writesAccounts: boolean;
+  #accounts = new Map<string, P>();
+  #reservations = new Map<string, Reservation>();
+  #leases = new Map<string, Lease>();
+  #newAccounts = new Map<string, P>();
+  #newReservations = new Map<string, Reservation>();
+  #newLeases = new Map<string, Lease>();
+  /** What a broken shell would keep in memory only. */
+  #unwritten = new Map<string, P>();
+  rowsWritten = 0;
+
+  constructor(record: TenantRecord, purse: Purse<P>, writesAccounts: boolean) {
+    this.record = record;
+    this.purse = purse;
+    this.#writesAccounts = writesAccounts;
+  }
+
+  account(scope: string): P | undefined {
+    return this.#newAccounts.get(scope) ?? this.#unwritten.get(scope) ?? this.#accounts.get(scope);
+  }
+
+  reservation(id: string): Reservation | undefined {
+    return this.#newReservations.get(id) ?? this.#reservations.get(id);
+  }
+
+  lease(holder: string, scope: string): Lease | undefined {
+    const name = `${holder} ${scope}`;
+    return this.#newLeases.get(name) ?? this.#leases.get(name);
+  }
+
+  leases(scope?: string): Lease[] {
+    const all = [...new Map([...this.#leases, ...this.#newLeases]).values()];
+    return scope === undefined ? all : all.filter((lease) => lease.scope === scope);
+  }
+
+  scopes(): string[] {
+    return [...new Set([...this.#accounts.keys(), ...this.#newAccounts.keys(), ...this.#unwritten.keys()])];
+  }
+
+  apply(change: Change<P> | null): void {
+    if (change === null) return;
+    for (const account of change.accounts) this.put(account);
+    const { id, scopes, settledTokens } = change.reservation;
+    const tokens = settledTokens - (this.reservation(id)?.settledTokens ?? 0);
+    this.#newReservations.set(id, change.reservation);
+    this.touched.add(id);
+    if (tokens !== 0) this.settled.push({ id, scopes, tokens });
+  }
+
+  put(account: P): void {
+    this.#newAccounts.set(account.scope, account);
+  }
+
+  putLease(lease: Lease): void {
+    this.#newLeases.set(`${lease.holder} ${lease.scope}`, lease);
+  }
+
+  commit(): void {
+    const accounts = this.#writesAccounts ? this.#accounts : this.#unwritten;
+    for (const [scope, account] of this.#newAccounts) accounts.set(scope, account);
+    for (const [id, reservation] of this.#newReservations) {
+      this.#reservations.set(id, reservation);
+      if (reservation.state === "open") this.open.add(id);
+      else this.open.delete(id);
+    }
+    for (const [name, lease] of this.#newLeases) this.#leases.set(name, lease);
+    this.rowsWritten += this.#newAccounts.size + this.#newReservations.size + this.#newLeases.size;
+    this.abort();
+  }
+
+  abort(): void {
+    this.#newAccounts.clear();
+    this.#newReservations.clear();
+    this.#newLeases.clear();
+    this.settled = [];
+    this.touched.clear();
+  }
+
+  /** Memory is gone; everything is read from its rows again. */
+  forget(): void {
+    this.abort();
+    this.#unwritten.clear();
+    for (const [scope, account] of this.#accounts) {
+      this.#accounts.set(scope, JSON.parse(JSON.stringify(account)) as P);
+    }
+  }
+
+  /** The same rows in an object of their own. */
+  copy(): Store<P> {
+    const twin = new Store(this.record, this.purse, true);
+    twin.#accounts = new Map(this.#accounts);
+    twin.#reservations = new Map(this.#reservations);
+    twin.#leases = new Map(this.#leases);
+    for (const id of this.open) twin.open.add(id);
+    return twin;
+  }
+
+  due(nowMs: number): string[] {
+    return [...this.open].filter((id) => this.#reservations.get(id)!.deadlineMs <= nowMs);
+  }
+
+  nextDeadlineMs(): number | null {
+    let next: number | null = null;
+    for (const id of this.open) {
+      const { deadlineMs } = this.#reservations.get(id)!;
+      if (next === null || deadlineMs < next) next = deadlineMs;
+    }
+    return next;
+  }
+
+  sweep(nowMs: number): void {
+    for (const [id, { state, createdAtMs }] of this.#reservations) {
+      if (state !== "open" && createdAtMs < nowMs - RESERVATION_KEPT_MS) this.#reservations.delete(id);
+    }
+  }
+}

@@ -1,0 +1,239 @@
+import { REQUEST_DEADLINE_MS, START_DEADLINE_MS } from "../../src/bounds.ts";
+import type { Limits } from "../../src/catalogue.ts";
+import { settleTime } from "../../src/limits/account.ts";
+import { UNITS_PER_TOKEN } from "../../src/limits/bucket.ts";
+import { isClosed } from "../../src/limits/lease-holder.ts";
+import { limitsOf } from "../../src/limits/ledger.ts";
+import type { ReserveAnswer } from "../../src/limits/messages.ts";
+import { Clients } from "./clients.ts";
+import { Clock } from "./clock.ts";
+import { Events } from "./events.ts";
+import { type Run, SimGate } from "./gate.ts";
+import { Ghost } from "./ghost.ts";
+import { SimHolder } from "./holder.ts";
+import { SimHome } from "./home.ts";
+import { Network } from "./network.ts";
+import type { Surroundings } from "./object.ts";
+import { PROTOCOL, type Protocol } from "./protocol.ts";
+import { type Random, randomFrom } from "./random.ts";
+import { type Action, actionOf, type Schedule, type Setting, settingOf } from "./schedule.ts";
+import { Store } from "./store.ts";
+import { PLACES, recordOf } from "./tenant.ts";
+import { check } from "./violation.ts";
+
+/** All is over and told that long after the last action: written-off leases, voided reservations, a full bucket. */
+const QUIET_MS = 3 * (REQUEST_DEADLINE_MS + START_DEADLINE_MS) + 30 * 60_000;
+const LOCAL_MS = 2;
+const OCEAN_MS = 80;
+
+/** What happened, in numbers. */
+export interface Tally {
+  admitted: number;
+  /** Of those: decided by the location's own object. */
+  beside: number;
+  refused: number;
+}
+
+/** One home, its holders, a gate and clients at each place, and a network between them; the ghost sees all of it. */
+export class World {
+  readonly events = new Events();
+  readonly random: Random;
+  readonly network: Network;
+  readonly home: SimHome;
+  readonly holders: readonly SimHolder[];
+  readonly gates: readonly SimGate[];
+  readonly ghost: Ghost;
+  readonly tally: Tally = { admitted: 0, beside: 0, refused: 0 };
+  readonly setting: Setting;
+  readonly #clients: Clients;
+  #healed = false;
+  #version = 1;
+  #limits: Limits;
+
+  constructor(seed: number, setting: Setting, protocol: Protocol = PROTOCOL) {
+    this.setting = setting;
+    this.#limits = setting.limits;
+    this.random = randomFrom(seed ^ 0x2545f491);
+    this.network = new Network(this.events, this.random, setting.net);
+    const clocks = setting.driftPerMille.map(
+      (drift, index) => new Clock(drift, setting.offsetMs[index]!, () => this.events.nowMs),
+    );
+    const around: Surroundings = {
+      events: this.events,
+      random: this.random,
+      crashPerMille: () => (this.#healed ? 0 : setting.crashPerMille),
+      twinMayWrite: protocol.shell.twinMayWrite,
+      answersBeforeWriting: protocol.shell.answersBeforeWriting,
+      committed: (region) => this.ghost.stepped(region),
+      returned: (region) => this.ghost.returned(region),
+    };
+    const record = recordOf(setting.limits, setting.keyLimits, setting.overdraft, this.#version);
+    const writes = protocol.shell.writesAccounts;
+    this.home = new SimHome(0, clocks[0]!, new Store(record, protocol.homePurse, writes), around);
+    this.holders = clocks.slice(1).map((clock, index) => {
+      return new SimHolder(index + 1, clock, new Store(record, protocol.leasePurse, writes), around);
+    });
+    for (const object of [this.home, ...this.holders]) object.protocol = protocol;
+    this.ghost = new Ghost(this.home, this.holders);
+    this.#connect();
+    this.gates = clocks.map((_, region) => new SimGate(region, this.#gateWorld()));
+    this.#clients = new Clients(this);
+  }
+
+  /** Does everything that a schedule says, then lets the world come to rest. Throws a Violation. */
+  play(schedule: Schedule): this {
+    for (const seed of schedule.actions) {
+      const action = actionOf(seed, this.holders.length + 1);
+      this.run(action.afterMs);
+      this.#act(action);
+    }
+    this.run(this.random.int(0, 30_000));
+    this.rest();
+    return this;
+  }
+
+  run(forMs: number): void {
+    const untilMs = this.events.nowMs + forMs;
+    while (this.events.step(untilMs));
+    this.events.nowMs = untilMs;
+  }
+
+  /** L1: with messages delivered and nobody asking, every lease closes and every bucket is full again. */
+  rest(): void {
+    this.#healed = true;
+    this.network.heal();
+    this.run(QUIET_MS);
+    const { store, clock } = this.home;
+    for (const scope of store.scopes()) {
+      const limits = limitsOf(store.record, scope);
+      const { heldTokens, leased, open, requests, tokens } = settleTime(
+        store.account(scope)!,
+        limits,
+        clock.nowMs(),
+      );
+      const out = heldTokens + leased.tokens + leased.requests + leased.slots + open;
+      check(out === 0, "L1", () => `${scope} still has out ${JSON.stringify({ heldTokens, leased, open })}`);
+      const full = (levelUnits: number, limit = 0) => levelUnits === limit * UNITS_PER_TOKEN;
+      const whole =
+        full(tokens.levelUnits, limits.tokensPerMinute) &&
+        full(requests.levelUnits, limits.requestsPerMinute);
+      check(whole, "L1", () => `${scope} is not full: ${tokens.levelUnits}, ${requests.levelUnits}`);
+    }
+    for (const holder of this.holders) {
+      for (const scope of holder.store.scopes()) {
+        const lease = holder.store.account(scope)!;
+        check(isClosed(lease), "L1", () => `${PLACES[holder.region]} never closed ${JSON.stringify(lease)}`);
+      }
+    }
+  }
+
+  load(region: number, load: Extract<Action, { kind: "load" }>): void {
+    this.#clients.load(region, load);
+  }
+
+  latencyMs(one: number, other: number): number {
+    return one === other ? LOCAL_MS : OCEAN_MS;
+  }
+
+  object(region: number): SimHome | SimHolder {
+    return region === 0 ? this.home : this.holders[region - 1]!;
+  }
+
+  setLimits(limits: Limits): void {
+    this.ghost.limitsChange();
+    this.#limits = limits;
+    const { keyLimits, overdraft } = this.setting;
+    this.home.configure(recordOf(limits, keyLimits, overdraft, ++this.#version));
+    this.ghost.limitsChanged();
+  }
+
+  #act(action: Action): void {
+    const { region } = action;
+    switch (action.kind) {
+      case "load":
+        this.load(region, action);
+        return;
+      case "cut":
+        this.network.cut(`${action.link}:${region}`, action.forMs);
+        return;
+      case "crash":
+        this.object(region).crashNext = action.when;
+        return;
+      case "evict":
+        this.object(region).crash();
+        return;
+      case "twin":
+        this.object(region).splitOff(action.forMs);
+        return;
+      case "step":
+        this.object(region).clock.step(action.byMs);
+        return;
+      case "limits":
+        this.setLimits(scaled(this.#limits, action.perMille));
+        return;
+      case "leave":
+        this.gates[region]!.leave();
+        return;
+      case "gate_dies":
+        this.gates[region]!.die();
+    }
+  }
+
+  /** Calls between objects: the request and each answer travel as messages of their own. */
+  #connect(): void {
+    for (const holder of this.holders) {
+      const link = `home:${holder.region}`;
+      const send = (deliver: () => void) => this.network.send(link, OCEAN_MS, deliver);
+      holder.home = {
+        reserve: (ask, reply) =>
+          send(() => this.home.reserve(ask, (answer: ReserveAnswer) => send(() => reply(answer)))),
+        renew: (messages, reply) =>
+          send(() => this.home.renew(messages, (answer) => send(() => reply(answer)))),
+      };
+    }
+    this.home.recall = (name, scope, keepTokens) => {
+      const holder = this.holders[PLACES.indexOf(name as (typeof PLACES)[number]) - 1]!;
+      const link = `home:${holder.region}`;
+      this.network.send(link, OCEAN_MS, () => holder.recalled(scope, keepTokens));
+    };
+  }
+
+  #gateWorld(): ConstructorParameters<typeof SimGate>[1] {
+    const link = (region: number) => `gate:${region}`;
+    return {
+      after: (delayMs, run) => this.events.after(delayMs, run),
+      generated: (run: Run, tokens) => {
+        if (run.generatedTokens === 0) this.ghost.started(run);
+        run.generatedTokens += tokens;
+        this.ghost.made(run, tokens);
+      },
+      report: (region, at, reports, reply) => {
+        const send = (deliver: () => void) =>
+          this.network.send(link(region), this.latencyMs(region, at), deliver);
+        send(() => this.object(at).report(reports, (stop) => send(() => reply(stop))));
+      },
+      finish: (region, at, id) => {
+        const latencyMs = this.latencyMs(region, at);
+        this.network.send(link(region), latencyMs, () => this.object(at).end("finish", id));
+      },
+    };
+  }
+}
+
+function scaled(limits: Limits, perMille: number): Limits {
+  const part = (limit: number | undefined, least: number) =>
+    limit === undefined ? undefined : Math.max(least, Math.floor((limit * perMille) / 1_000));
+  const { tokensPerMinute, tokensPerDay, requestsPerMinute, concurrentRequests } = limits;
+  const next = {
+    tokensPerMinute: part(tokensPerMinute, 100),
+    tokensPerDay: part(tokensPerDay, 100),
+    requestsPerMinute: part(requestsPerMinute, 1),
+    concurrentRequests: part(concurrentRequests, 1),
+  };
+  return Object.fromEntries(Object.entries(next).filter(([, limit]) => limit !== undefined)) as Limits;
+}
+
+/** One schedule from its seeds alone. */
+export function playSchedule(schedule: Schedule, protocol: Protocol = PROTOCOL): World {
+  return new World(schedule.seed, settingOf(schedule.seed), protocol).play(schedule);
+}

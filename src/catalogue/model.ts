@@ -1,0 +1,70 @@
+import { z } from "zod";
+import { MODEL_NAME_MAX_CHARS, WEIGHT_MAX } from "../bounds.ts";
+
+/** Models, as operators manage them. */
+
+export const modelNameSchema = z
+  .string()
+  .min(1)
+  .max(MODEL_NAME_MAX_CHARS)
+  .regex(/^[A-Za-z0-9][A-Za-z0-9._:/-]*$/, "model name: letters, digits and . _ : / -");
+
+const weight = z.number().int().min(0).max(WEIGHT_MAX);
+
+/** What a model's tokens weigh in every token limit, in thousandths. */
+export const weightsSchema = z
+  .strictObject({
+    input: weight.default(1_000),
+    cachedInput: weight.default(1_000).describe("For input that the engine had in its prefix cache."),
+    output: weight.default(1_000),
+  })
+  .meta({ id: "Weights" });
+export type Weights = z.infer<typeof weightsSchema>;
+
+export const EVEN_WEIGHTS: Weights = { input: 1_000, cachedInput: 1_000, output: 1_000 };
+
+export const MODEL_KINDS = ["generate", "embed"] as const;
+
+export const modelInputSchema = z
+  .strictObject({
+    id: modelNameSchema.describe("The name that clients use."),
+    kind: z.enum(MODEL_KINDS).default("generate"),
+    servedName: modelNameSchema
+      .optional()
+      .describe("The name under which engines serve it; the same by default."),
+    contextTokens: z
+      .number()
+      .int()
+      .min(1)
+      .max(100_000_000)
+      .optional()
+      .describe("Longest prompt plus answer in tokens; requests beyond it are refused by the engine."),
+    weights: weightsSchema
+      .optional()
+      .describe(
+        "What its tokens weigh in token limits, in thousandths; one token each by default. With prices as weights, limits are money.",
+      ),
+    firstTokenTimeoutMs: z.number().int().min(100).max(120_000).optional(),
+    tokenGapTimeoutMs: z.number().int().min(100).max(120_000).optional(),
+  })
+  .meta({ id: "ModelInput" });
+export type ModelInput = z.infer<typeof modelInputSchema>;
+
+/** A change names only what changes; null takes a setting back. */
+export const modelPatchSchema = z
+  .strictObject({
+    kind: z.enum(MODEL_KINDS).optional(),
+    servedName: modelInputSchema.shape.servedName.nullable(),
+    contextTokens: modelInputSchema.shape.contextTokens.nullable(),
+    weights: weightsSchema.nullable().optional(),
+    firstTokenTimeoutMs: modelInputSchema.shape.firstTokenTimeoutMs.nullable(),
+    tokenGapTimeoutMs: modelInputSchema.shape.tokenGapTimeoutMs.nullable(),
+  })
+  .meta({ id: "ModelPatch" });
+export type ModelPatch = z.infer<typeof modelPatchSchema>;
+
+export interface Model extends ModelInput {
+  /** The version of the catalogue in which it last changed. */
+  readonly version: number;
+  readonly createdAtMs: number;
+}

@@ -1,0 +1,22 @@
+import type { KeyRecord, TenantRecord } from "../catalogue.ts";
+import type { Failure } from "../errors.ts";
+
+/** Why a key may not be used at all, or null. */
+export function keyDenial(
+  record: TenantRecord,
+  key: KeyRecord | undefined,
+  secretHash: string,
+  nowMs: number,
+): Failure | null {
+  // Hashes are compared, so the comparison's time tells nothing about the secret.
+  if (!key || key.secretHash !== secretHash) return { tag: "invalid_key" };
+  if (key.revokedAtMs !== null || (key.expiresAtMs !== null && key.expiresAtMs <= nowMs)) {
+    return { tag: "revoked_key" };
+  }
+  return record.tenant.suspended ? { tag: "tenant_suspended" } : null;
+}
+
+/** A model that the tenant may not use does not exist for it. */
+export function modelDenial({ tenant }: TenantRecord, model: string): Failure | null {
+  return tenant.models && !tenant.models.includes(model) ? { tag: "model_not_found", model } : null;
+}

@@ -1,0 +1,65 @@
+import { describe, expect, it } from "vitest";
+import { countedPrompts, type Ticketed } from "../../../src/api/counted.ts";
+import { COUNTED_PROMPTS_MAX } from "../../../src/bounds.ts";
+import { signingKey } from "../../../src/contract/encoding.ts";
+import type { TextClass } from "../../../src/contract/prompt-basis.ts";
+import type { UsageReport } from "../../../src/contract/report.ts";
+import { openTicket, signTicket, type UsageTicket } from "../../../src/contract/usage-ticket.ts";
+
+const TICKET: UsageTicket = {
+  tenantRef: "00000000abc",
+  homeHint: "enam",
+  generation: 0,
+  at: "enam",
+  requestId: "req_1",
+  attempt: 0,
+  keyId: "key0000001",
+  pool: "p",
+  model: "m",
+  issuedAtMs: 0,
+  basis: { textClass: "prose", textTokens: 100, fixedTokens: 7, templated: true },
+};
+
+function entry(ticket: Partial<UsageTicket> = {}, report: Partial<UsageReport> = {}): Ticketed {
+  const usage = { promptTokens: 90, cachedTokens: 0, outputTokens: 1 };
+  return {
+    ticket: { ...TICKET, ...ticket },
+    entry: { ticket: "t", usage, final: true, ...report },
+    index: 0,
+  };
+}
+
+describe("what a batch teaches", () => {
+  it("is what an engine counted at a request's first attempt", () => {
+    const { basis, requestId } = TICKET;
+    expect(countedPrompts([entry()], "m")).toEqual([{ requestId, basis, promptTokens: 90 }]);
+    const { basis: _, ...old } = TICKET;
+    const useless = [
+      entry({ model: "other" }),
+      entry({ attempt: 1 }),
+      entry({}, { final: false }),
+      entry({}, { estimated: true }),
+      entry({}, { usage: { promptTokens: 0, cachedTokens: 0, outputTokens: 0 } }),
+      { ...entry(), ticket: old },
+    ];
+    expect(countedPrompts(useless, "m")).toEqual([]);
+  });
+
+  it("gives each tenant one say per class of text, and has a bound", () => {
+    const of = (tenantRef: string, textClass: TextClass) =>
+      entry({ tenantRef, basis: { ...TICKET.basis!, textClass } });
+    const loud = Array.from({ length: 50 }, () => of("loud", "prose"));
+    expect(countedPrompts([...loud, of("loud", "code"), of("quiet", "prose")], "m")).toHaveLength(3);
+    const many = Array.from({ length: 2 * COUNTED_PROMPTS_MAX }, (_, index) => of(`t${index}`, "cjk"));
+    expect(countedPrompts(many, "m")).toHaveLength(COUNTED_PROMPTS_MAX);
+  });
+});
+
+describe("a ticket", () => {
+  it("brings the estimate's basis back, and none where a version before made it", async () => {
+    const key = await signingKey("a ticket secret for this test");
+    expect(await openTicket(await signTicket(TICKET, key), key, 0)).toEqual(TICKET);
+    const { basis: _, ...old } = TICKET;
+    expect(await openTicket(await signTicket(old, key), key, 0)).toEqual(old);
+  });
+});
