@@ -48,6 +48,8 @@ export interface Summary {
   readonly ending: Ending;
   /** Whether the edge got anything but a true error status. */
   readonly sent: boolean;
+  /** Whether it was cut off for the edge to carry it on. */
+  readonly cut: boolean;
   readonly firstTokenMs: number | null;
   readonly durationMs: number;
   /** False when the engine never heard of the request. */
@@ -73,6 +75,7 @@ export class Exchange {
   #upstream: IncomingMessage | null = null;
   #stopWanted = false;
   #connectionRefused = false;
+  #cut = false;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(setup: Setup) {
@@ -106,8 +109,10 @@ export class Exchange {
     return this.#setup.order;
   }
 
+  /** Of a stream that may be cut off, no more than what the client got by then: the rest is made anew elsewhere. */
   usage(): Usage {
-    return this.#setup.answer.usage();
+    const { answer, resumable } = this.#setup;
+    return resumable ? answer.delivered() : answer.usage();
   }
 
   /** True once a token was seen or anything was sent: from then on this attempt is on the bill. */
@@ -248,7 +253,8 @@ export class Exchange {
     this.#ending = ending;
     clearTimeout(this.#timer);
     if (!this.#edge.gone) this.#tellEdge(ending);
-    if (!ending.engineRuns || (aborted && ending === STOPPED)) {
+    // What the engine makes after a cut nobody gets: it is not read, and so not on the bill.
+    if (this.#cut || !ending.engineRuns || (aborted && ending === STOPPED)) {
       this.#finish();
       return;
     }
@@ -259,8 +265,12 @@ export class Exchange {
 
   #tellEdge(ending: Ending): void {
     const fails = ending.failure !== null;
-    const isCut = fails && this.#setup.resumable && ending.retryable;
-    const text = (fails && !this.#edge.sent) || isCut ? null : this.#closing(ending);
+    this.#cut = fails && this.#setup.resumable && ending.retryable && this.#edge.sent;
+    if (this.#cut) {
+      this.#edge.cut(this.#setup.answer.lastWords());
+      return;
+    }
+    const text = fails && !this.#edge.sent ? null : this.#closing(ending);
     if (text === null) this.#edge.break(ending);
     else this.#edge.end(text);
   }
@@ -285,6 +295,7 @@ export class Exchange {
     onEnded({
       ending: this.#ending,
       sent: this.#edge.sent,
+      cut: this.#cut,
       firstTokenMs: firstTokenAtMs === null ? null : firstTokenAtMs - startedAtMs,
       durationMs: clock.monotonicMs() - startedAtMs,
       engineReached: call.reached,
