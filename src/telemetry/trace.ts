@@ -26,6 +26,8 @@ export class Trace {
   region: string | null = null;
   replica: string | null = null;
   attempts = 0;
+  /** Times that its stream was carried on elsewhere. */
+  resumes = 0;
   status = 0;
   /** Tag of the failure that the client was told. */
   failure: string | null = null;
@@ -65,6 +67,7 @@ export class Trace {
       region: this.region,
       replica: this.replica,
       attempts: this.attempts,
+      resumes: this.resumes,
       stagesMs: Object.fromEntries(this.#stageMs),
       durationMs: nowMs - this.startedAtMs,
     };

@@ -39,7 +39,7 @@ export function readDelivered(endpoint: EndpointId, bytes: Uint8Array, exact: bo
   }
   let half: string;
   try {
-    half = new TextDecoder("utf-8", { fatal: true }).decode(bytes.subarray(cut));
+    half = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes.subarray(cut));
   } catch {
     return null;
   }
@@ -47,6 +47,7 @@ export function readDelivered(endpoint: EndpointId, bytes: Uint8Array, exact: bo
   // What a decoder put in place of a half character is not what the engine said.
   if (completed === null || (notes.text + completed.shown).includes("\u{fffd}")) return null;
   const { pattern: _pattern, complete, ...continuation } = notes;
+  if (completed.tail !== "" && !half.startsWith(":")) continuation.sequence += 1;
   if (exact) continuation.shown = completed.shown;
   else continuation.text += completed.shown;
   // The gate counted whole events; where a half one is text now, the tokens are to be counted by the text.
