@@ -47,10 +47,13 @@ export async function settle(parts: SettleParts, ended: Ended): Promise<void> {
   // Open until now, so that a gate that leaves waits for the bill.
   parts.meter.end(exchange);
   // A breaker should know of a failure as soon as a budget knows of a bill.
-  if (again) parts.reporter.hurry();
-  else parts.reporter.final(finalReport(order, usage, ending.outcome, estimated, summary.cut));
   const before = ended.before?.() ?? null;
-  if (before !== null && !again) parts.reporter.final(before);
+  if (again) parts.reporter.hurry();
+  else {
+    // First: the request is over with the other.
+    if (before !== null) parts.reporter.final(before);
+    parts.reporter.final(finalReport(order, usage, ending.outcome, estimated, summary.cut));
+  }
 
   if (estimated) parts.counters.estimated += 1;
   parts.counters.end(ending.outcome, usage, answer.events, ending.engineRuns);
