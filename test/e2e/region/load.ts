@@ -5,6 +5,7 @@ export interface Asked {
   /** x-request-id of its answer. */
   readonly id: string;
   readonly error: string | null;
+  readonly endedAtMs: number;
   /** As the client was shown them at the end; null where the stream broke. */
   readonly usage: { readonly promptTokens: number; readonly outputTokens: number } | null;
 }
@@ -54,11 +55,12 @@ export class Load {
         if (!chunk.usage) continue;
         usage = { promptTokens: chunk.usage.prompt_tokens, outputTokens: chunk.usage.completion_tokens };
       }
-      return { id, usage, error: usage === null ? "a stream that ended without usage" : null };
+      const error = usage === null ? "a stream that ended without usage" : null;
+      return { id, usage, error, endedAtMs: Date.now() };
     } catch (error) {
       // Not in a circle without a rest while everything is refused.
       await new Promise((resolve) => setTimeout(resolve, 20));
-      return { id, usage: null, error: String(error) };
+      return { id, usage: null, error: String(error), endedAtMs: Date.now() };
     }
   }
 }

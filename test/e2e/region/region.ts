@@ -156,6 +156,7 @@ export class Region {
   /** SIGTERM to a replica. Its ledger is read until it is gone, since it goes with the process. */
   async endReplica(id: string): Promise<void> {
     const { child, url } = this.replicas.get(id)!;
+    this.goneLedgers.set(id, await this.#ledgerAt(url));
     let ended = false;
     const end = child.stop().then(() => {
       ended = true;
