@@ -1,8 +1,8 @@
-# What stands around the Worker. Wrangler deploys the code itself (docs/decisions): migrations of Durable Objects are
-# applied with a deployment, which Terraform's resources for scripts cannot do in one step.
+# What stands around the Worker. Wrangler deploys the code itself: migrations of Durable Objects are applied together
+# with a deployment, which Terraform's resources for scripts cannot do in one step.
 
 locals {
-  # The API's paths, for rules that know them. src/worker.ts has the routes; a test compares.
+  # The API's paths, for rules that know them. src/worker.ts has the routes; a check compares.
   paths = {
     exact    = ["/health", "/ready", "/metrics", "/admin", "/console", "/gate/v1/report"]
     prefixes = ["/v1/", "/admin/", "/console/"]
@@ -12,7 +12,7 @@ locals {
     for name, region in var.regions : name => {
       aws_region             = region.aws_region
       gate_hostname          = coalesce(region.gate_hostname, "gate-${name}.${var.zone_name}")
-      gate_secret_parameter  = coalesce(region.gate_secret_parameter, "/meridian/${name}/gate-secret")
+      gate_secret_parameter  = coalesce(region.gate_secret_parameter, "/meridian/${name}/gate-secrets")
       kms_key_id             = region.kms_key_id
       tunnel_token_parameter = coalesce(region.tunnel_token_parameter, "/meridian/${name}/tunnel-token")
     }

@@ -167,7 +167,7 @@ variable "rate_limit" {
 
 variable "regions" {
   description = <<-EOT
-    Region → its tunnel. Each has one of its own, since Cloudflare sends a request to whichever connector of a tunnel is
+    Pool id → its tunnel: one entry for each region, or for each pool where a region has several. Each has one of its own, since Cloudflare sends a request to whichever connector of a tunnel is
     nearest. Secrets are named, never written here: `npm run deploy` puts the tunnel's token and the gates' secret into
     the two parameters of AWS Systems Manager, and the nodes read them from there.
   EOT

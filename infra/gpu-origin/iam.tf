@@ -91,7 +91,7 @@ data "aws_iam_policy_document" "replica" {
 
   statement {
     sid       = "Images"
-    actions   = ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
+    actions   = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
     resources = local.repository_arns
   }
 
@@ -143,10 +143,10 @@ data "aws_iam_policy_document" "gate" {
     ]
   }
 
-  # The discovery of replicas. EC2 knows no resources for this action.
+  # The discovery of replicas, and whether one is about to go. AWS knows no resources for these.
   statement {
     sid       = "Discovery"
-    actions   = ["ec2:DescribeInstances"]
+    actions   = ["autoscaling:DescribeAutoScalingInstances", "ec2:DescribeInstances"]
     resources = ["*"]
   }
 

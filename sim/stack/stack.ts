@@ -1,15 +1,15 @@
-import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { buildWorker } from "../../scripts/build.ts";
 import { AdminClient } from "./admin.ts";
 import { Child } from "./child.ts";
-import { WORKERD, writeEdgeConfig } from "./edge.ts";
-import type { RegionPlan, StackPlan } from "./plan.ts";
+import { type Front, startFront } from "./front.ts";
+import type { StackPlan } from "./plan.ts";
 import { freePorts, portIsFree } from "./ports.ts";
-import { gateSecret, loadSecrets, type StackSecrets, workerEnv } from "./secrets.ts";
+import { ensureCatalogue, ensureDemoTenant, everyPoolUsable } from "./register.ts";
+import { gateSecret, loadSecrets, type StackSecrets } from "./secrets.ts";
+import { assignAddresses, edgeSpec, gateSpec, type RegionAddresses, replicaSpecs } from "./specs.ts";
 
-const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const READY_WITHIN_MS = 30_000;
 
 export interface StackOptions {
@@ -44,17 +44,14 @@ export interface Stack {
   readonly info: StackInfo;
   readonly admin: AdminClient;
   readonly edge: Child;
+  /** Where the edge itself listens, behind the front that clients reach. */
+  readonly edgePort: number;
+  readonly front: Front;
   /** By region name. */
   readonly gates: ReadonlyMap<string, Child>;
   /** By replica id; empty for engines that were not started here. */
   readonly replicas: ReadonlyMap<string, Child>;
   stop(): Promise<void>;
-}
-
-interface RegionAddresses {
-  readonly plan: RegionPlan;
-  readonly gatePort: number;
-  readonly replicas: readonly { readonly id: string; readonly url: string; readonly port: number | null }[];
 }
 
 const DEMO_LIMITS = {
@@ -76,14 +73,17 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   progress("building the edge");
   const bundle = await buildWorker(stateDir);
   const regions = await assignAddresses(plan, port);
+  const [edgePort] = (await freePorts(1, port + 200)) as [number];
+  let front: Front | null = null;
   const children: Child[] = [];
   const stop = async () => {
+    await front?.close();
     // The edge goes last, so that the gates can deliver their last reports.
     await Promise.all(children.filter((child) => child.spec.name !== "edge").map((child) => child.stop()));
     await children.find((child) => child.spec.name === "edge")?.stop();
   };
   try {
-    const edge = new Child(await edgeSpec(options, bundle, secrets), progress);
+    const edge = new Child(await edgeSpec(options, edgePort, bundle, secrets), progress);
     const replicas = new Map(
       replicaSpecs(options, regions).map((spec) => [spec.name, new Child(spec, progress)]),
     );
@@ -91,7 +91,9 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     progress(`starting the edge and ${replicas.size} simulated replicas`);
     await Promise.all([...replicas.values()].map((child) => child.start(READY_WITHIN_MS)));
     const baseUrl = `http://127.0.0.1:${port}`;
+    const edgeUrl = `http://127.0.0.1:${edgePort}`;
     await edge.start(READY_WITHIN_MS);
+    front = await startFront(port, edgePort);
     await answers(`${baseUrl}/health`, edge);
     const admin = new AdminClient(baseUrl, secrets.adminKey);
     progress("registering models, pools and the demo tenant");
@@ -102,7 +104,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       const { name } = region.plan;
       const given: Record<number, string> = {};
       for (const version of versions.get(name)!) given[version] = await gateSecret(secrets, name, version);
-      gates.set(name, new Child(gateSpec(stateDir, baseUrl, region, given), progress));
+      gates.set(name, new Child(gateSpec(stateDir, edgeUrl, region, given), progress));
     }
     children.push(...gates.values());
     progress(`starting ${gates.size} gates`);
@@ -111,155 +113,10 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     await everyPoolUsable(admin, plan);
     const info = infoOf(baseUrl, secrets, key, plan, regions);
     writeFileSync(join(stateDir, "dev.json"), `${JSON.stringify(info, null, 2)}\n`, { mode: 0o600 });
-    return { info, admin, edge, gates, replicas, stop };
+    return { info, admin, edge, edgePort, front, gates, replicas, stop };
   } catch (error) {
     await stop();
     throw error;
-  }
-}
-
-async function assignAddresses(plan: StackPlan, port: number): Promise<RegionAddresses[]> {
-  const gatePorts = await freePorts(plan.regions.length, port + 1);
-  const simulated = plan.regions.reduce(
-    (sum, region) => sum + (region.urls === null ? region.replicas : 0),
-    0,
-  );
-  const replicaPorts = await freePorts(simulated, port + 300);
-  return plan.regions.map((region, index) => ({
-    plan: region,
-    gatePort: gatePorts[index]!,
-    replicas: Array.from({ length: region.replicas }, (_, number) => {
-      const replicaPort = region.urls === null ? replicaPorts.shift()! : null;
-      const url = region.urls === null ? `http://127.0.0.1:${replicaPort}` : region.urls[number]!;
-      return { id: `${region.name}-${number}`, url, port: replicaPort };
-    }),
-  }));
-}
-
-async function edgeSpec(options: StackOptions, bundle: string, secrets: StackSecrets) {
-  const { stateDir, port, edgeEnv = {} } = options;
-  const config = writeEdgeConfig(stateDir, bundle, port, Object.keys(edgeEnv));
-  return {
-    name: "edge",
-    command: WORKERD,
-    args: ["serve", config],
-    env: { ...edgeEnv, ...(await workerEnv(secrets)) },
-    cwd: stateDir,
-    logFile: join(stateDir, "logs/edge.log"),
-    readyText: null,
-  };
-}
-
-function replicaSpecs({ plan, stateDir, simArgs = [] }: StackOptions, regions: readonly RegionAddresses[]) {
-  const chat = plan.models.find((model) => model.kind !== "embed")?.id ?? "sim-chat";
-  const embed = plan.models.find((model) => model.kind === "embed")?.id;
-  return regions.flatMap((region) =>
-    region.replicas
-      .filter((replica) => replica.port !== null)
-      .map(({ id, port }) => ({
-        name: id,
-        command: process.execPath,
-        args: [
-          join(ROOT, "sim/origin/main.ts"),
-          ...["--port", String(port), "--id", id, "--model", chat],
-          ...(embed === undefined ? [] : ["--embed-model", embed]),
-          ...["--max-num-seqs", String(region.plan.concurrencyPerReplica)],
-          ...simArgs,
-        ],
-        cwd: ROOT,
-        logFile: join(stateDir, `logs/${id}.log`),
-        readyText: "ready at",
-      })),
-  );
-}
-
-function gateSpec(
-  stateDir: string,
-  edgeUrl: string,
-  region: RegionAddresses,
-  secretByVersion: Readonly<Record<number, string>>,
-) {
-  const { name, concurrencyPerReplica } = region.plan;
-  const config = {
-    pool: name,
-    gate: `${name}-gate-0`,
-    listen: { host: "127.0.0.1", port: region.gatePort },
-    edgeUrl,
-    replicas: { static: region.replicas.map(({ id, url }) => ({ id, url })) },
-    concurrencyPerReplica,
-    drainMs: 5_000,
-  };
-  return {
-    name: `gate ${name}`,
-    command: process.execPath,
-    args: [join(ROOT, "src/gate/main.ts")],
-    env: {
-      MERIDIAN_GATE_CONFIG: JSON.stringify(config),
-      MERIDIAN_GATE_SECRETS: JSON.stringify(secretByVersion),
-    },
-    cwd: ROOT,
-    logFile: join(stateDir, `logs/gate-${name}.log`),
-    readyText: "ready at",
-  };
-}
-
-/** Returns the versions of each pool's secret that its gate needs. Pools of an earlier plan go. */
-async function ensureCatalogue(
-  admin: AdminClient,
-  plan: StackPlan,
-  regions: readonly RegionAddresses[],
-): Promise<Map<string, number[]>> {
-  for (const model of plan.models) await admin.ensure("models", { ...model });
-  const versions = new Map<string, number[]>();
-  for (const region of regions) {
-    const { name, position, hint, concurrencyPerReplica } = region.plan;
-    const pool = (await admin.ensure("pools", {
-      id: name,
-      region: name,
-      position,
-      hint,
-      gates: [`http://127.0.0.1:${region.gatePort}`],
-      models: plan.models.map(({ id }) => ({ model: id, concurrencyPerReplica })),
-      drained: false,
-    })) as { secretVersion: number; rotating?: boolean };
-    // While a rotation is under way, the version before goes on signing the gate's orders.
-    const { secretVersion: newest, rotating } = pool;
-    versions.set(name, rotating ? [newest - 1, newest] : [newest]);
-  }
-  const listed = (await admin.must(200, "GET", "pools")) as { data: { id: string }[] };
-  for (const { id } of listed.data) if (!versions.has(id)) await admin.must(204, "DELETE", `pools/${id}`);
-  return versions;
-}
-
-/** A key is shown only once, so the demo tenant's is kept beside the storage; a lost one is made anew. */
-async function ensureDemoTenant(
-  admin: AdminClient,
-  baseUrl: string,
-  stateDir: string,
-  limits: Readonly<Record<string, number>>,
-): Promise<string> {
-  await admin.ensure("tenants", { id: "demo", name: "Demo tenant", limits });
-  const file = join(stateDir, "demo-key");
-  if (existsSync(file)) {
-    const known = readFileSync(file, "utf8").trim();
-    const check = await fetch(`${baseUrl}/v1/models`, { headers: { authorization: `Bearer ${known}` } });
-    if (check.ok) return known;
-  }
-  const made = (await admin.must(201, "POST", "tenants/demo/keys", { name: "demo" })) as { key: string };
-  writeFileSync(file, `${made.key}\n`, { mode: 0o600 });
-  return made.key;
-}
-
-async function everyPoolUsable(admin: AdminClient, plan: StackPlan): Promise<void> {
-  const untilMs = Date.now() + READY_WITHIN_MS;
-  for (const { name } of plan.regions) {
-    for (;;) {
-      const { body } = await admin.call("GET", `pools/${name}`);
-      if (JSON.stringify(body).includes('"usable":true')) break;
-      if (Date.now() > untilMs)
-        throw new Error(`no replica of ${name} takes requests; see the logs of its gate`);
-      await new Promise((resolve) => setTimeout(resolve, 100));
-    }
   }
 }
 

@@ -20,8 +20,7 @@ export function countedPrompts(entries: readonly Ticketed[], model: string): Cou
     const { basis, requestId, tenantRef } = ticket;
     // A later attempt may go on where the one before broke off, and is not the prompt that was measured.
     const isCounted = entry.final && !entry.estimated && ticket.attempt === 0;
-    if (basis === undefined || ticket.model !== model || !isCounted || entry.usage.promptTokens === 0)
-      continue;
+    if (basis === null || ticket.model !== model || !isCounted || entry.usage.promptTokens === 0) continue;
     const place = `${tenantRef} ${basis.textClass}`;
     if (chosen.has(place) || chosen.size >= COUNTED_PROMPTS_MAX) continue;
     chosen.set(place, { requestId, basis, promptTokens: entry.usage.promptTokens });

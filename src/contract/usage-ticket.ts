@@ -19,8 +19,8 @@ export interface UsageTicket {
   readonly pool: string;
   readonly model: string;
   readonly issuedAtMs: number;
-  /** Absent from tickets of a version before. */
-  readonly basis?: PromptBasis;
+  /** Null where nothing can be learned from the count: on tickets of a version before. */
+  readonly basis: PromptBasis | null;
 }
 
 type Packed = [
@@ -41,7 +41,7 @@ export async function signTicket(ticket: UsageTicket, key: CryptoKey): Promise<s
     ticket.model,
     ticket.issuedAtMs,
   ];
-  if (ticket.basis !== undefined) {
+  if (ticket.basis !== null) {
     const { textClass, textTokens, fixedTokens, templated } = ticket.basis;
     packed.push([textClass, textTokens, fixedTokens, templated]);
   }
@@ -57,11 +57,13 @@ export async function openTicket(text: string, key: CryptoKey, nowMs: number): P
   const packed = JSON.parse(new TextDecoder().decode(fromBase64Url(payload))) as Packed;
   const [tenantRef, homeHint, generation, at, requestId, attempt, keyId, pool, model, issuedAtMs] = packed;
   if (nowMs - issuedAtMs > TICKET_VALID_MS) return null;
-  const ticket = { tenantRef, homeHint, generation, at, requestId, attempt, keyId, pool, model, issuedAtMs };
-  return packed[10] === undefined ? ticket : { ...ticket, basis: basisOf(packed[10]) };
+  const basis = basisOf(packed[10]);
+  return { tenantRef, homeHint, generation, at, requestId, attempt, keyId, pool, model, issuedAtMs, basis };
 }
 
-function basisOf([textClass, textTokens, fixedTokens, templated]: NonNullable<Packed[10]>): PromptBasis {
+function basisOf(packed: Packed[10]): PromptBasis | null {
+  if (packed === undefined) return null;
+  const [textClass, textTokens, fixedTokens, templated] = packed;
   return { textClass, textTokens, fixedTokens, templated };
 }
 

@@ -127,6 +127,7 @@ export class Replicas {
       this.#forgetLongDead();
       return;
     }
+    const nowMs = this.#parts.clock.monotonicMs();
     const byId = new Map(found.map((address) => [address.id, address]));
     for (const replica of this.#byId.values()) {
       const address = byId.get(replica.id);
@@ -135,7 +136,7 @@ export class Replicas {
       if (address === undefined && replica.inFlight === 0) this.#forget(replica);
     }
     for (const address of found.slice(0, REPLICAS_MAX)) {
-      if (!this.#byId.has(address.id)) this.#byId.set(address.id, newReplica(address));
+      if (!this.#byId.has(address.id)) this.#byId.set(address.id, newReplica(address, nowMs));
     }
   }
 
@@ -233,7 +234,7 @@ function reasonOf(error: unknown): string {
   return typeof known === "string" ? known : (name ?? "unknown");
 }
 
-function newReplica({ id, url, dcgmUrl, draining = false }: ReplicaAddress): Replica {
+function newReplica({ id, url, dcgmUrl, draining = false }: ReplicaAddress, nowMs: number): Replica {
   return {
     id,
     url,
@@ -247,6 +248,6 @@ function newReplica({ id, url, dcgmUrl, draining = false }: ReplicaAddress): Rep
     health: "timeout",
     drainingUntilMs: null,
     leaving: draining,
-    downSinceMs: null,
+    downSinceMs: nowMs,
   };
 }

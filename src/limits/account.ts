@@ -57,6 +57,14 @@ export function settleTime(account: Account, limits: Limits, nowMs: number): Acc
   };
 }
 
+/**
+ * The account when an operator changes its limits. Refill up to now is at the old ones: time is settled lazily, so without
+ * this a raise would refill for time before it.
+ */
+export function relimit(account: Account, before: Limits, after: Limits, nowMs: number): Account {
+  return settleTime(settleTime(account, before, nowMs), after, nowMs);
+}
+
 /** The most that a new reservation could ever hold: the smallest of the scope's whole token limits. */
 export function wholeBudget(limits: Limits): number {
   return Math.min(limits.tokensPerMinute ?? Infinity, limits.tokensPerDay ?? Infinity);

@@ -19,16 +19,18 @@ export function fullBucket(perMinute: number, nowMs: number): Bucket {
 /**
  * The bucket at `nowMs`. What is held by open reservations does not refill: level + held ≤ capacity (I2), so
  * whatever is spent in an interval was in the bucket at its start or has been refilled since. A clock that steps
- * back accrues nothing.
+ * back accrues nothing. When a limit was lowered below what is held, the level falls to zero and not below: what was
+ * admitted under the old limit is no debt, there is only no refill until it fits.
  */
 export function accrue(bucket: Bucket, perMinute: number, heldTokens: number, nowMs: number): Bucket {
+  const { levelUnits } = bucket;
   const elapsedMs = Math.max(0, nowMs - bucket.atMs);
   const ceiling = (perMinute - heldTokens) * UNITS_PER_TOKEN;
   // A minute refills any bucket without debt; the bound keeps the product an exact integer after long idling.
-  const gained =
-    perMinute * Math.min(elapsedMs, Math.ceil(Math.max(0, ceiling - bucket.levelUnits) / perMinute));
+  const missingMs = Math.ceil(Math.max(0, ceiling - levelUnits) / perMinute);
+  const refilled = Math.min(levelUnits + perMinute * Math.min(elapsedMs, missingMs), ceiling);
   return {
-    levelUnits: Math.min(bucket.levelUnits + gained, ceiling),
+    levelUnits: levelUnits > ceiling ? Math.min(levelUnits, Math.max(0, ceiling)) : refilled,
     atMs: Math.max(bucket.atMs, nowMs),
   };
 }

@@ -89,8 +89,11 @@ async function resultOf(response: Response, abort: AbortController, model: Model
   const { headers, status } = response;
   // A gate that does not accept the order (its secret is another one) is the operator's affair, not the client's.
   const disowned = status === 401 || status === 403;
-  if (headers.get("x-meridian-retryable") !== "yes" && !disowned) return { kind: "refused", response, abort };
+  const retryable = headers.get("x-meridian-retryable");
+  if (retryable === "no" && !disowned) return { kind: "refused", response, abort };
   await response.body?.cancel();
+  // Whatever says neither yes nor no is not a gate: a tunnel without its connector answers 502 or 530 by itself.
+  const poolOut = retryable === null;
   const outcome = headers.get("x-meridian-outcome");
   if (outcome === "overloaded") {
     const retryAfterMs = Number(headers.get("retry-after-ms")) || 1_000;
@@ -102,7 +105,7 @@ async function resultOf(response: Response, abort: AbortController, model: Model
     kind: "retry",
     failure: { tag: "origin_failed", internalDetail },
     outcome: "failed",
-    poolOut: false,
+    poolOut,
   };
 }
 

@@ -170,6 +170,7 @@ describe("the whole stack", () => {
     const { edge, gates, replicas } = stack;
     await Promise.all([...gates.values(), ...replicas.values(), edge].map((child) => child.stop("SIGKILL")));
     expect((await running).error).not.toBeNull();
+    await stack.front.close();
     letDeadlinesPass();
 
     stack = await testStack({ plan, stateDir, port });

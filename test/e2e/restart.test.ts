@@ -101,7 +101,7 @@ describe("last reports that the edge could not take", () => {
     const listens = () =>
       new Promise<boolean>((resolve) => {
         blocker.once("error", () => resolve(false));
-        blocker.listen(port, "127.0.0.1", () => resolve(true));
+        blocker.listen(stack.edgePort, "127.0.0.1", () => resolve(true));
       });
     expect(await eventually(listens, Boolean)).toBe(true);
     return {

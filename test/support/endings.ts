@@ -1,5 +1,4 @@
 import { request } from "node:http";
-import type { Socket } from "node:net";
 import { APIError } from "openai";
 import { type StackPlan, simulatedPlan } from "../../sim/stack/plan.ts";
 import type { LedgerEntry, TestStack } from "./stack.ts";
@@ -129,8 +128,8 @@ export function codeOf({ error }: Seen): unknown {
 }
 
 /**
- * A client that leaves before its answer began. It resets the connection: of a mere FIN workerd hears nothing until it
- * writes, because a client may close one direction only.
+ * A client that leaves before its answer began, as HTTP clients do: it closes its connection. The stack's front turns
+ * that into the reset that workerd notices at once (sim/stack/front.ts).
  */
 export function startAndLeave(
   stack: TestStack,
@@ -151,7 +150,7 @@ export function startAndLeave(
     call.on("response", (answer) => answer.resume().on("error", resolve).on("end", resolve));
   });
   call.end(JSON.stringify({ model, stream, messages: [{ role: "user", content: prompt }] }));
-  return { leave: () => void (call.socket as Socket).resetAndDestroy(), ended };
+  return { leave: () => void call.destroy(), ended };
 }
 
 /** A prompt that no other case uses, so that faults strike this one only. */

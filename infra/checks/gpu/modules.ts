@@ -1,8 +1,12 @@
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import type { Check, CheckContext, Result } from "../check.ts";
-import { fail, pass, skip, verdict } from "../check.ts";
+import { fail, skip, verdict } from "../check.ts";
 import { Missing, ran } from "../edge/toolchain.ts";
+import { examplePlans } from "./example-plans.ts";
 import { planFindings, plannedResources } from "./plan.ts";
-import { baseEnv, type Diagnostic, errorsOf, examplesOf, lastLines, terraform } from "./terraform.ts";
+import { baseEnv, type Diagnostic, errorsOf, terraform } from "./terraform.ts";
+import { testFile } from "./test-file.ts";
 
 /** Checks that Terraform itself makes of gpu-origin and of the examples. */
 
@@ -25,42 +29,6 @@ export function check(
         throw error;
       }),
   };
-}
-
-interface TestEvent {
-  readonly type: string;
-  readonly diagnostic?: Diagnostic;
-  readonly test_summary?: {
-    readonly status: string;
-    readonly passed: number;
-    readonly failed: number;
-    readonly errored: number;
-  };
-  readonly test_plan?: unknown;
-}
-
-interface TestRun {
-  readonly errors: readonly string[];
-  readonly passed: number;
-  readonly plans: readonly unknown[];
-}
-
-/** One test file, with the plans of its runs. A file of which no run passed has failed, whatever it says. */
-export async function testFile(context: CheckContext, folder: string, file: string): Promise<TestRun> {
-  const { output } = await terraform(context, folder, ["test", "-json", "-verbose", `-filter=tests/${file}`]);
-  const events = output
-    .split("\n")
-    .filter((line) => line.startsWith("{"))
-    .map((line) => JSON.parse(line) as TestEvent);
-  const errors = errorsOf(events.flatMap(({ diagnostic }) => (diagnostic === undefined ? [] : [diagnostic])));
-  const summary = events.find(({ type }) => type === "test_summary")?.test_summary;
-  const passed = summary?.passed ?? 0;
-  const silent =
-    errors.length === 0 && (summary?.status !== "pass" || passed === 0)
-      ? [`${file}: ${lastLines(output)}`]
-      : [];
-  const plans = events.flatMap(({ test_plan: plan }) => (plan === undefined ? [] : [plan]));
-  return { errors: [...errors, ...silent], passed, plans };
 }
 
 const testCheck = (file: string, notProved: string) =>
@@ -95,10 +63,11 @@ const validate = check(
   "gpu:validate",
   "names, types and shapes; values that only AWS knows pass",
   async (context) => {
-    const folders = [MODULE, ...examplesOf(context.root)];
-    const errors: string[] = [];
-    for (const folder of folders) errors.push(...(await validated(context, folder)));
-    return verdict(errors, `${folders.length} roots, with the real AWS provider's schema`);
+    const errors = await validated(context, MODULE);
+    return verdict(
+      errors,
+      "with the real AWS provider's schema; the examples are validated as they are planned",
+    );
   },
 );
 
@@ -117,22 +86,44 @@ const policies = check(
   },
 );
 
+interface OutputChanges {
+  readonly output_changes?: {
+    readonly pools?: { readonly after: readonly { readonly gates: readonly string[] }[] };
+  };
+}
+
+/** What `npm run deploy` would register must be what the registry takes: the admin API's own schema says. */
+async function poolsFit(context: CheckContext, plans: readonly unknown[]): Promise<string[]> {
+  const url = pathToFileURL(join(context.root, "src/catalogue.ts")).href;
+  const { poolInputSchema } = (await import(url)) as typeof import("../../../src/catalogue.ts");
+  const pools = plans.flatMap((plan) => (plan as OutputChanges).output_changes?.pools?.after ?? []);
+  if (pools.length === 0) return ["no pool in the output pools"];
+  return pools.flatMap((pool) => {
+    const { error } = poolInputSchema.safeParse({
+      ...pool,
+      gates: pool.gates.map((gate) => `https://${gate}`),
+    });
+    return (error?.issues ?? []).map(({ path, message }) => `output pools: ${path.join(".")}: ${message}`);
+  });
+}
+
 const examples = check("gpu:examples", MOCKED, async (context) => {
-  const folders = examplesOf(context.root);
-  if (folders.length === 0) return fail("no examples");
-  const found: string[] = [];
-  let looked = 0;
-  for (const folder of folders) {
-    const { errors, plans } = await testFile(context, folder, "plan.tftest.hcl");
-    const resources = plans.flatMap(plannedResources);
-    looked += resources.length;
-    // With mocks a policy is a placeholder: gpu:plan-policies judges it.
-    const wrong = planFindings(resources).filter((line) => !line.includes(": policy:"));
-    found.push(...[...new Set([...errors, ...wrong])].map((line) => `${folder}: ${line}`));
+  const plans = await examplePlans(context);
+  if (plans.length === 0) return fail("no examples");
+  const resources = plans.flatMap(({ plans: each }) => each.flatMap(plannedResources));
+  const unfit: string[] = [];
+  for (const { folder, plans: each } of plans) {
+    unfit.push(...(await poolsFit(context, each)).map((line) => `${folder}: ${line}`));
   }
-  return found.length > 0
-    ? { kind: "fail", lines: found }
-    : pass(`${folders.length} examples planned, ${looked} resources`);
+  const found = plans.flatMap(({ folder, errors, plans: each }) => {
+    // With mocks a policy is a placeholder: gpu:plan-policies judges it.
+    const wrong = planFindings(each.flatMap(plannedResources)).filter((line) => !line.includes(": policy:"));
+    return [...new Set([...errors, ...wrong])].map((line) => `${folder}: ${line}`);
+  });
+  return verdict(
+    [...found, ...unfit],
+    `${plans.length} examples planned, ${resources.length} resources; the registry takes their pools`,
+  );
 });
 
 export const TERRAFORM_CHECKS: readonly Check[] = [

@@ -153,7 +153,7 @@ function valuesAt(value: unknown, path: readonly string[]): unknown[] {
 
 /** Actions that know no resources, so that "*" is the only one possible. */
 const RESOURCELESS = /^(ssmmessages:\w+|ssm:UpdateInstanceInformation|ecr:GetAuthorizationToken)$/;
-const READ_ONLY = /^ec2:DescribeInstances$/;
+const READ_ONLY = /^(ec2:DescribeInstances|autoscaling:DescribeAutoScalingInstances)$/;
 
 const policies: Rule = ({ type, after }) => {
   const text = type === "aws_iam_role_policy" || type === "aws_iam_policy" ? after.policy : undefined;

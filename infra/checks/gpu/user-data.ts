@@ -46,6 +46,8 @@ function settingsOf(files: UserData["files"]): string[] {
 /** Set by systemd, the shell or awk. */
 const AMBIENT = [
   "NF",
+  "BEGIN",
+  "END",
   "SECONDS",
   "EXIT_STATUS",
   "SERVICE_RESULT",
@@ -57,6 +59,10 @@ const AMBIENT = [
 /** Upper-case variables that scripts use and nobody sets. */
 export function unsetSettings(scripts: string, settings: readonly string[]): string[] {
   const used = [...scripts.matchAll(/\$\{?([A-Z][A-Z_]+)\b/g)].map((match) => match[1] ?? "");
+  // In arithmetic a name needs no dollar.
+  for (const line of scripts.split("\n").filter((text) => text.includes("(("))) {
+    used.push(...(line.match(/\b[A-Z][A-Z_]{2,}\b/g) ?? []));
+  }
   return [...new Set(used)].filter((name) => !settings.includes(name) && !AMBIENT.includes(name));
 }
 
@@ -89,7 +95,7 @@ const gateConfig = check("gpu:gate-config", "that the edge knows the pool", asyn
 });
 
 const shell = check("gpu:shellcheck", "what the scripts do: gpu:sandbox runs them", async (context) => {
-  const scripts = globSync("infra/gpu-origin/**/*.sh", { cwd: context.root }).sort();
+  const scripts = globSync("infra/{gpu-origin,examples}/**/*.sh", { cwd: context.root }).sort();
   const { status, output } = await ran("shellcheck", ["-x", "-f", "gcc", ...scripts], { cwd: context.root });
   return status === 0 && scripts.length > 0
     ? pass(`${scripts.length} scripts`)
@@ -149,7 +155,10 @@ async function verifyUnits(data: UserData): Promise<string[]> {
       .filter(({ path }) => path.startsWith("/etc/systemd/system/"))
       .map(({ path }) => path.replace("@.service", "@x.service"));
     const { output } = await ran("systemd-analyze", ["verify", `--root=${root}`, "--man=no", ...names]);
-    return output.split("\n").filter((line) => line.trim() !== "");
+    return output
+      .replaceAll(root, "")
+      .split("\n")
+      .filter((line) => line.trim() !== "");
   } finally {
     rmSync(root, { recursive: true, force: true });
   }

@@ -11,3 +11,8 @@ output "pools" {
   description = "What `npm run deploy` registers."
   value       = [for id, pool in local.made : pool.pool]
 }
+
+output "kms_key_arns" {
+  description = "Pool id → key that encrypts its two parameters."
+  value       = { for id, pool in local.made : id => pool.kms_key_arn }
+}

@@ -7,3 +7,8 @@ output "pools" {
   description = "What `npm run deploy` registers."
   value       = [module.pool.pool]
 }
+
+output "kms_key_arn" {
+  description = "Encrypts the two parameters."
+  value       = module.pool.kms_key_arn
+}

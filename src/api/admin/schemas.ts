@@ -75,6 +75,11 @@ const replicaSchema = z
   })
   .openapi("Replica");
 
+const learnedSchema = z.object({
+  value: z.number(),
+  count: count.describe("Prompts that it was learned from."),
+});
+
 const poolStateSchema = z
   .object({
     atMs: instantMs,
@@ -83,6 +88,18 @@ const poolStateSchema = z
     inUse: count,
     waiting: count,
     colo: z.string().nullable().describe("Where the pool's object really runs, if it could find out."),
+    learned: z
+      .object({
+        prose: learnedSchema,
+        code: learnedSchema,
+        cjk: learnedSchema,
+        other: learnedSchema,
+        frame: learnedSchema,
+      })
+      .optional()
+      .describe(
+        "How its engines' counts correct estimates of prompts: factors on the first constants by class of text, and tokens of the chat template beyond those counted.",
+      ),
   })
   .openapi("PoolState");
 

@@ -16,14 +16,19 @@ afterEach(() => rig.close());
 
 const FRA_TUNNEL = "11111111-0000-0000-0000-000000000000";
 const IAD_TUNNEL = "22222222-0000-0000-0000-000000000000";
-const FRA_SECRET = "eu-central-1 /meridian/fra/gate-secret";
+const FRA_SECRET = "eu-central-1 /meridian/fra/gate-secrets";
 const FRA_TOKEN = "eu-central-1 /meridian/fra/tunnel-token";
+const IAD_TOKEN = "us-east-1 /prod/us/tunnel";
 const KEY = "an-admin-key-from-the-password-store";
 
 async function started(): Promise<CloudRig> {
   rig = await CloudRig.start();
   return rig;
 }
+
+/** One of the rotations of the pool. */
+const changing = (flag: string) =>
+  rig.deploy(["--terraform", rig.edge, flag, "fra-1"], { MERIDIAN_ADMIN_KEY: KEY });
 
 const both = () => ["--terraform", rig.edge, "--terraform", rig.fra];
 
@@ -51,7 +56,7 @@ describe("the first deployment with a region", () => {
     const { gateSecret } = gateSecretOf("pools/fra-1");
     expect(JSON.parse(rig.parameter(FRA_SECRET)!)).toEqual({ 1: gateSecret });
     expect(rig.parameter(FRA_TOKEN)).toBe(rig.tokenOf(FRA_TUNNEL));
-    expect(rig.cloud.parameters["us-east-1 /prod/us/tunnel"]).toMatchObject({
+    expect(rig.cloud.parameters[IAD_TOKEN]).toMatchObject({
       Value: rig.tokenOf(IAD_TUNNEL),
       KeyId: "alias/meridian",
     });
@@ -119,9 +124,8 @@ describe("a later deployment", () => {
   it("changes nothing that is as it should be", async () => {
     await started();
     await rig.deploy(both(), { MERIDIAN_ADMIN_KEY: KEY });
-    const before = rig.rig.admin.changes.length;
     const writes = () => rig.calls.filter(({ args }) => args[1] === "put-parameter").length;
-    const written = writes();
+    const [before, written] = [rig.rig.admin.changes.length, writes()];
     const ran = await rig.deploy(both(), { MERIDIAN_ADMIN_KEY: KEY });
     expect(ran.stderr).toBe("");
     expect(rig.rig.admin.changes.slice(before)).toEqual([]);
@@ -136,8 +140,7 @@ describe("a later deployment", () => {
     const ran = await rig.deploy(["--terraform", rig.edge, "--terraform", file], { MERIDIAN_ADMIN_KEY: KEY });
     expect(ran.stderr).toBe("");
     expect(rig.parameter("us-east-1 /prod/us/gate")).toContain(gateSecretOf("pools/iad-1").gateSecret);
-    const listed = { pools: { value: [POOL, second] } };
-    writeFileSync(file, JSON.stringify(listed));
+    writeFileSync(file, JSON.stringify({ pools: { value: [POOL, second] } }));
     const again = await rig.deploy(["--terraform", rig.edge, "--terraform", file], {
       MERIDIAN_ADMIN_KEY: KEY,
     });
@@ -150,18 +153,12 @@ describe("a rotation", () => {
     await started();
     await rig.deploy(both(), { MERIDIAN_ADMIN_KEY: KEY });
     const [first, second] = [1, 2].map((version) => gateSecretOf("pools/fra-1", version).gateSecret);
-    const rotated = await rig.deploy(["--terraform", rig.edge, "--rotate-gate-secret", "fra-1"], {
-      MERIDIAN_ADMIN_KEY: KEY,
-    });
+    const rotated = await changing("--rotate-gate-secret");
     expect(rotated.stderr).toBe("");
     expect(JSON.parse(rig.parameter(FRA_SECRET)!)).toEqual({ 1: first, 2: second });
-    const twice = await rig.deploy(["--terraform", rig.edge, "--rotate-gate-secret", "fra-1"], {
-      MERIDIAN_ADMIN_KEY: KEY,
-    });
+    const twice = await changing("--rotate-gate-secret");
     expect(twice.stderr).toContain("a rotation is under way");
-    const ended = await rig.deploy(["--terraform", rig.edge, "--end-gate-rotation", "fra-1"], {
-      MERIDIAN_ADMIN_KEY: KEY,
-    });
+    const ended = await changing("--end-gate-rotation");
     expect(ended.stderr).toBe("");
     expect(JSON.parse(rig.parameter(FRA_SECRET)!)).toEqual({ 2: second });
     for (const ran of [rotated, ended]) expectHidden(ran, [first!, second!]);
@@ -170,12 +167,12 @@ describe("a rotation", () => {
   it("of a tunnel's token makes another and puts it away", async () => {
     await started();
     await rig.deploy(both(), { MERIDIAN_ADMIN_KEY: KEY });
-    const [fra, iad] = [rig.parameter(FRA_TOKEN), rig.parameter("us-east-1 /prod/us/tunnel")];
+    const [fra, iad] = [FRA_TOKEN, IAD_TOKEN].map((at) => rig.parameter(at));
     const ran = await rig.deploy(["--terraform", rig.edge, "--rotate-tunnel-token", "fra"]);
     expect(ran.stderr).toBe("");
     expect(rig.parameter(FRA_TOKEN)).toBe(rig.tokenOf(FRA_TUNNEL));
     expect(rig.parameter(FRA_TOKEN)).not.toBe(fra);
-    expect(rig.parameter("us-east-1 /prod/us/tunnel")).toBe(iad);
+    expect(rig.parameter(IAD_TOKEN)).toBe(iad);
     expectHidden(ran, [rig.tokenOf(FRA_TUNNEL)]);
   });
 
@@ -184,8 +181,7 @@ describe("a rotation", () => {
     await rig.deploy(both(), { MERIDIAN_ADMIN_KEY: KEY });
     rig.set({ parameters: { [FRA_SECRET]: { Value: "{}" } } });
     const changes = rig.rig.admin.changes.length;
-    const args = ["--terraform", rig.edge, "--rotate-gate-secret", "fra-1"];
-    const ran = await rig.deploy(args, { MERIDIAN_ADMIN_KEY: KEY });
+    const ran = await changing("--rotate-gate-secret");
     expect(ran.stderr).toContain("does not hold version 1, which signs now: nothing was changed");
     expect(rig.rig.admin.changes).toHaveLength(changes);
   });
@@ -208,12 +204,12 @@ describe("what cannot be deployed", () => {
     rig.set({
       parameters: {
         ...rig.cloud.parameters,
-        "us-east-1 /prod/us/tunnel": { Value: rig.tokenOf(IAD_TUNNEL) },
+        [IAD_TOKEN]: { Value: rig.tokenOf(IAD_TUNNEL) },
       },
     });
     rig.set({ failingWrites: 3 });
     const ran = await rig.deploy(both(), { MERIDIAN_ADMIN_KEY: KEY });
-    expect(ran.stderr).toContain("eu-central-1 /meridian/fra/gate-secret: aws ended with status 254");
+    expect(ran.stderr).toContain("eu-central-1 /meridian/fra/gate-secrets: aws ended with status 254");
     expect(rig.rig.admin.changes).toEqual([]);
   });
 
@@ -284,12 +280,8 @@ describe("the dry run", () => {
     expect(commands(ran)).toEqual(["deploy --dry-run"]);
     expect(rig.calls).toEqual([]);
     expect(rig.tunnelCalls).toEqual([]);
-    for (const line of [
-      "region fra: https://gate-fra.example.net, secrets in eu-central-1",
-      "aws sts get-caller-identity",
-    ]) {
-      expect(ran.stdout).toContain(line);
-    }
+    expect(ran.stdout).toContain("region fra: https://gate-fra.example.net, secrets in eu-central-1");
+    expect(ran.stdout).toContain("would run: aws sts get-caller-identity");
     expect(ran.stdout).toContain("would run: aws ssm get-parameter, then put-parameter");
     expect(ran.stdout).toContain("register models (1), pools (1), tenants (0)");
     expectHidden(ran, [ACCESS["cf-access-client-secret"]]);

@@ -42,6 +42,17 @@ function taught(known: Learned, prompts: number, next: () => CountedPrompt): Lea
   return after;
 }
 
+/** The mean of the factor for prose over 3,000 prompts, after 1,500 that are only learned from. */
+function rest(next: () => CountedPrompt): number {
+  let known = taught(COLD, 1_500, next);
+  let mean = 0;
+  for (let index = 0; index < 3_000; index++) {
+    known = learned(known, next());
+    mean += known.prose.value / 3_000;
+  }
+  return mean;
+}
+
 const basis: fc.Arbitrary<PromptBasis> = fc.record({
   textClass: fc.constantFrom(...CLASSES),
   textTokens: fc.nat(100_000),
@@ -180,10 +191,8 @@ describe("learning", () => {
         const honest = factors(seed, 0.7, 0.1);
         const mixed = (share: number, lie: number) => () =>
           counted(chance() < share ? lie : Math.round(honest() * 1_000));
-        const pushed = taught(COLD, 4_000, mixed(0.03, 10_000_000));
-        expect(pushed.prose.value).toBeLessThan(0.7 * Math.exp(3.3 * 0.1));
-        const pulled = taught(COLD, 4_000, mixed(0.5, 1));
-        expect(pulled.prose.value).toBeGreaterThan(0.7 * Math.exp(0.8 * 0.1));
+        expect(rest(mixed(0.03, 10_000_000))).toBeLessThan(0.7 * Math.exp(3 * 0.1));
+        expect(rest(mixed(0.5, 1))).toBeGreaterThan(0.7 * Math.exp(1 * 0.1));
       }),
       { numRuns: 40 },
     );

@@ -34,7 +34,7 @@ variables {
   paused        = false
 
   pools = {
-    us-east-enter = {
+    us-east-70b = {
       aws_region              = "us-east-1"
       create_autoscaling_role = true
       gate_hostnames          = ["gate-us-east.example.com"]
@@ -44,7 +44,7 @@ variables {
       region                  = "us-east"
       zones                   = ["us-east-1a", "us-east-1c"]
     }
-    eu-west-enter = {
+    eu-west-70b = {
       aws_region     = "eu-west-1"
       gate_hostnames = ["gate-eu-west.example.com"]
       hint           = "weur"
@@ -53,7 +53,7 @@ variables {
       region         = "eu-west"
       zones          = ["eu-west-1a", "eu-west-1c"]
     }
-    ap-northeast-enter = {
+    ap-northeast-70b = {
       aws_region     = "ap-northeast-1"
       gate_hostnames = ["gate-ap-northeast.example.com"]
       hint           = "apac-ne"

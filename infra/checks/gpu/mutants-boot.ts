@@ -1,0 +1,192 @@
+import type { Mutant } from "../check.ts";
+import { mutant } from "./mutant.ts";
+
+/** What goes wrong at boot, in a crash and at the end of a machine. */
+const M = "infra/gpu-origin";
+const PLAN = "gpu:test:plan";
+
+const U = `${M}/user-data`;
+const SANDBOX = "gpu:sandbox";
+
+const BOOT: readonly Mutant[] = [
+  mutant(
+    "secret in user data",
+    `${U}/gate/main.tf`,
+    "GATE_NAME              = var.gate_name",
+    'TUNNEL_TOKEN = "eyJhIjoiMDEyMzQ1Njc4OWFiY2RlZiJ9"',
+    "gpu:secrets",
+    /TUNNEL_TOKEN|a token/,
+  ),
+  mutant(
+    "token as an argument",
+    `${U}/gate/meridian-cloudflared.service`,
+    "--token-file %d/tunnel-token",
+    "--token $TUNNEL_TOKEN",
+    "gpu:secrets",
+    /token as an argument/,
+  ),
+  mutant(
+    "secret in a unit",
+    `${U}/gate/meridian-gate.service`,
+    "DynamicUser=yes",
+    "Environment=MERIDIAN_GATE_SECRETS=x",
+    "gpu:secrets",
+    /unit's environment/,
+  ),
+  mutant(
+    "secret in the state",
+    `${M}/gates.tf`,
+    "locals {\n",
+    'data "aws_ssm_parameter" "token" {\n  name = var.tunnel_token_parameter\n}\n\nlocals {\n',
+    "gpu:secrets",
+    /aws_ssm_parameter\.token/,
+  ),
+  mutant(
+    "traced secrets",
+    `${U}/gate/prepare.sh`,
+    "umask 077",
+    "set -x\numask 077",
+    "gpu:secrets",
+    /prints what it does/,
+  ),
+  mutant(
+    "unit's key misspelt",
+    `${U}/replica/meridian-vllm.service`,
+    "TimeoutStopSec",
+    "TimeoutStopSek",
+    "gpu:systemd",
+    /TimeoutStopSek/,
+  ),
+  mutant(
+    "unit's value misspelt",
+    `${U}/gate/meridian-gate.service`,
+    "Restart=always",
+    "Restart=allways",
+    "gpu:systemd",
+    /allways/,
+  ),
+  mutant(
+    "cloud-init's key misspelt",
+    `${U}/replica/main.tf`,
+    "    runcmd =",
+    "    runcmds =",
+    "gpu:user-data",
+    /unknown key runcmds/,
+  ),
+  mutant(
+    "cloud-init's type wrong",
+    `${U}/gate/main.tf`,
+    'owner = "root:root", permissions = "0755"',
+    'owner = "root:root", permissions = 755',
+    "gpu:cloud-init",
+    /755/,
+  ),
+  mutant(
+    "setting missing",
+    `${U}/replica/main.tf`,
+    "UNLOAD_TRIES ",
+    "UNLOAD_TIMES ",
+    "gpu:user-data",
+    /UNLOAD_TRIES/,
+  ),
+  mutant(
+    "gate.json misspelt",
+    `${U}/gate/main.tf`,
+    "dcgmPort = var.dcgm_port",
+    "dcgmport = var.dcgm_port",
+    "gpu:gate-config",
+    /replicas/,
+  ),
+  mutant(
+    "gate listens to all",
+    `${U}/gate/main.tf`,
+    'host = "127.0.0.1"',
+    'host = "0.0.0.0"',
+    PLAN,
+    /only cloudflared on the same node/,
+  ),
+  mutant(
+    "streams cut at SIGTERM",
+    `${U}/replica/main.tf`,
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: Terraform's template, not ours.
+    '"--shutdown-timeout=${var.model.drain_seconds}",',
+    "",
+    PLAN,
+    /vLLM arguments: drain/,
+  ),
+  mutant(
+    "unquoted path",
+    `${U}/replica/fetch-weights.sh`,
+    'rm -f "$partial/$file"; done',
+    "rm -f $partial/$file; done",
+    "gpu:shellcheck",
+    /SC2086/,
+  ),
+  mutant("empty token accepted", `${U}/gate/prepare.sh`, '"" | None)', "None)", SANDBOX, /token empty/),
+  mutant(
+    "checksum not looked at",
+    `${U}/shared/lib.sh`,
+    "sha256sum --check --quiet --strict ||",
+    "cat >/dev/null ||",
+    SANDBOX,
+    /bundle is another one/,
+  ),
+  mutant(
+    "weights not looked at",
+    `${U}/replica/fetch-weights.sh`,
+    "sed -n 's/^\\(.*\\): FAILED.*$/\\1/p'",
+    "sed -n 's/^$/x/p'",
+    SANDBOX,
+    /weights damaged|weights corrupt/,
+  ),
+  mutant(
+    "GPUs not counted",
+    `${U}/replica/prepare.sh`,
+    'if [ "$found" != "$GPUS" ]',
+    'if [ "$found" = 0 ]',
+    SANDBOX,
+    /GPU absent/,
+  ),
+  mutant(
+    "nobody waits for streams",
+    `${U}/replica/drain.sh`,
+    "systemctl stop meridian-vllm.service",
+    "systemctl kill meridian-vllm.service",
+    SANDBOX,
+    /scale-in drains/,
+  ),
+  mutant(
+    "gate before tunnel",
+    `${U}/gate/watch.sh`,
+    "systemctl stop meridian-cloudflared.service",
+    "true",
+    SANDBOX,
+    /tunnel first/,
+  ),
+  mutant(
+    "GPU memory left behind",
+    `${U}/replica/vllm-stopped.sh`,
+    "docker rm --force",
+    "docker kill",
+    SANDBOX,
+    /restart after/,
+  ),
+  mutant(
+    "container takes the host's network",
+    `${U}/replica/vllm-start.sh`,
+    "--pull never",
+    "--pull never --network host",
+    SANDBOX,
+    /vLLM starts/,
+  ),
+  mutant(
+    "metric into a file",
+    `${U}/gate/metrics.sh`,
+    "(wait > 600 ? 600 : wait)",
+    "wait > 600 ? 600 : wait",
+    SANDBOX,
+    /gate metrics/,
+  ),
+];
+
+export const BOOT_MUTANTS: readonly Mutant[] = BOOT;

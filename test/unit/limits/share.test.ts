@@ -1,0 +1,73 @@
+import { describe, expect, it } from "vitest";
+import { LEASE_TTL_MS } from "../../../src/bounds.ts";
+import { newAccount } from "../../../src/limits/account.ts";
+import { NONE } from "../../../src/limits/lease.ts";
+import type { Lease } from "../../../src/limits/lease-home.ts";
+import { isHomeShort, recalls, shareOf } from "../../../src/limits/share.ts";
+
+const NOW_MS = 1_000_000;
+const LONG_AGO_MS = NOW_MS - LEASE_TTL_MS;
+
+function lease(holder: string, tokens: number, shortTokens: number, contactMs = NOW_MS): Lease {
+  const granted = { ...NONE, tokens };
+  const counters = { granted, settled: NONE, returned: NONE, sequence: 1 };
+  return {
+    holder,
+    scope: "tenant",
+    id: 1,
+    ...counters,
+    contactMs,
+    shortTokens,
+    shortSlots: 0,
+    state: "open",
+  };
+}
+
+function parties(leases: readonly Lease[], homeShortMs = LONG_AGO_MS, perMinute = 9_000) {
+  const leased = { ...NONE, tokens: leases.reduce((sum, { granted }) => sum + granted.tokens, 0) };
+  const account = { ...newAccount("tenant", { tokensPerMinute: perMinute }, NOW_MS), leased };
+  const left = { levelUnits: (perMinute - leased.tokens) * 60_000, atMs: NOW_MS };
+  return { account: { ...account, tokens: left }, leases, homeShortMs };
+}
+
+describe("shares", () => {
+  it("leave everything to one that is alone", () => {
+    const share = shareOf({ ...parties([lease("weur", 8_000, 500)]), holder: "weur" }, NOW_MS);
+    expect(share).toMatchObject({ tokens: Infinity, othersShort: false });
+  });
+
+  it("are equal as soon as somebody else is short, the home included", () => {
+    const all = [lease("weur", 8_000, 0), lease("apac", 0, 700)];
+    expect(shareOf({ ...parties(all), holder: "weur" }, NOW_MS)).toMatchObject({
+      tokens: 3_000,
+      othersShort: true,
+    });
+    expect(recalls(parties(all), NOW_MS)).toEqual([{ holder: "weur", keepTokens: 3_000 }]);
+    const alone = parties([lease("weur", 8_000, 0)], NOW_MS);
+    expect(shareOf({ ...alone, holder: "weur" }, NOW_MS).tokens).toBe(4_500);
+  });
+
+  it("hold places to an equal part as well when somebody lacks one", () => {
+    const all = [lease("weur", 0, 0), { ...lease("apac", 0, 0), shortSlots: 2 }];
+    const limits = { concurrentRequests: 12 };
+    expect(shareOf({ ...parties(all), limits, holder: "weur" }, NOW_MS).slots).toBe(4);
+    expect(shareOf({ ...parties(all), holder: "weur" }, NOW_MS).slots).toBe(Infinity);
+  });
+
+  it("forget who was not heard of for a time to live", () => {
+    const all = [lease("weur", 8_000, 0), lease("apac", 0, 700, LONG_AGO_MS)];
+    expect(recalls(parties(all), NOW_MS)).toEqual([]);
+  });
+
+  it("are nothing where an equal part could not admit one request", () => {
+    const all = [lease("weur", 500, 0), lease("apac", 0, 300)];
+    expect(recalls(parties(all, LONG_AGO_MS, 600), NOW_MS)).toEqual([{ holder: "weur", keepTokens: 0 }]);
+  });
+
+  it("are not cut by refusals of what their own location forwarded", () => {
+    const all = [lease("weur", 8_000, 500)];
+    expect(isHomeShort(all, "weur", NOW_MS)).toBe(false);
+    expect(isHomeShort(all, "enam", NOW_MS)).toBe(true);
+    expect(isHomeShort([lease("weur", 0, 0, LONG_AGO_MS)], "weur", NOW_MS)).toBe(true);
+  });
+});
