@@ -1,11 +1,9 @@
-import type { IncomingMessage, ServerResponse } from "node:http";
+import type { IncomingMessage } from "node:http";
 import { CLOCK_SKEW_MAX_MS, REQUEST_DEADLINE_MS } from "../bounds.ts";
 import type { OriginOrder } from "../contract/origin-token.ts";
 import type { Usage } from "../contract/report.ts";
 import { readEngineError } from "../engine/failure.ts";
-import type { ErrorShape } from "../errors.ts";
 import { BRIDGE_INTERVAL_MS } from "./bounds.ts";
-import type { Clock } from "./clock.ts";
 import { EdgeAnswer } from "./edge-answer.ts";
 import {
   brokenOff,
@@ -20,43 +18,12 @@ import {
   STOPPED,
   TOKEN_GAP_TIMEOUT,
 } from "./endings.ts";
-import type { Answer } from "./relay/answer.ts";
-import { type EngineCall, isRefused, readErrorText } from "./upstream.ts";
+import type { Setup } from "./setup.ts";
+import { isRefused, readErrorText } from "./upstream.ts";
 import { due, type Watch } from "./watch.ts";
 
 /** Whatever an order says; also keeps timers in their range. */
 const LIFE_MAX_MS = REQUEST_DEADLINE_MS + CLOCK_SKEW_MAX_MS;
-
-export interface Setup {
-  readonly order: OriginOrder;
-  readonly errorShape: ErrorShape;
-  readonly res: ServerResponse;
-  readonly call: EngineCall;
-  readonly answer: Answer;
-  readonly clock: Clock;
-  /** False where nothing is to be seen of the first token: one JSON that the engine generates. */
-  readonly firstTokenSeen: boolean;
-  /** Whether the edge can carry on a stream that is cut off. */
-  readonly resumable: boolean;
-  readonly answerMaxMs: number;
-  readonly abortDrainMs: number;
-  /** Called once, when nothing more will be counted. */
-  onEnded(summary: Summary): void;
-}
-
-export interface Summary {
-  readonly ending: Ending;
-  /** Whether the edge got anything but a true error status. */
-  readonly sent: boolean;
-  /** Whether it was cut off for the edge to carry it on. */
-  readonly cut: boolean;
-  readonly firstTokenMs: number | null;
-  readonly durationMs: number;
-  /** False when the engine never heard of the request. */
-  readonly engineReached: boolean;
-  /** True when the replica refused the connection. */
-  readonly connectionRefused: boolean;
-}
 
 /**
  * One answer on its way from an engine to the edge.

@@ -2,7 +2,7 @@ import type { OriginOrder } from "../contract/origin-token.ts";
 import type { Usage, UsageReport } from "../contract/report.ts";
 import type { Endpoint, Prepared } from "../engine/endpoint.ts";
 import type { Ending } from "./endings.ts";
-import type { Exchange, Summary } from "./exchange.ts";
+import type { Exchange } from "./exchange.ts";
 import type { Log } from "./log.ts";
 import { finalReport, type Meter } from "./meter.ts";
 import type { Counters } from "./metrics.ts";
@@ -10,6 +10,7 @@ import { countPrompt } from "./prompt.ts";
 import type { Answer } from "./relay/answer.ts";
 import type { Replica } from "./replicas.ts";
 import type { Reporter } from "./reporter.ts";
+import type { Summary } from "./setup.ts";
 
 export interface SettleParts {
   readonly engineApiKey: string | undefined;
