@@ -45,6 +45,8 @@ export const GATE_ANSWER_MAX_MS = 90_000;
 export const ATTEMPTS_MAX = 3;
 
 // --- Resume: streams that outlive their replica ------------------------------------------------------------
+/** Engines that may die with one request; after that nobody gets it any more. */
+export const DEATHS_MAX = 2;
 /** Replicas that are asked to carry one stream on, before it is given up. */
 export const RESUME_CALLS_MAX = 3;
 /** From the cut to the first byte of the rest; a client sees a pause, no more. */

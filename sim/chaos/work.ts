@@ -49,7 +49,7 @@ export function plan(streams: number, seed: number): Work {
   const rounds = Math.ceil(streams / ROUND_STREAMS);
   const requests = Array.from({ length: streams }, (_, index): Request => {
     const endpoint = pick(["chat", "chat", "chat", "completions", "messages", "responses"] as const);
-    const length = 60 + Math.floor(next() * 120);
+    const length = 120 + Math.floor(next() * 130);
     return {
       index,
       round: Math.floor(index / ROUND_STREAMS),
@@ -63,7 +63,7 @@ export function plan(streams: number, seed: number): Work {
   });
   const kills = Array.from({ length: rounds }, (_, round): Kill => {
     const what = round < KILLS.length ? KILLS[round]! : pick(KILLS);
-    return { round, what, region: pick(REGIONS), atMs: Math.floor(500 + next() * 900) };
+    return { round, what, region: pick(REGIONS), atMs: Math.floor(700 + next() * 700) };
   });
   return { requests, kills };
 }

@@ -175,7 +175,9 @@ export class Exchange {
   #onUpstreamError(error: unknown): void {
     this.#connectionRefused = isRefused(error);
     const code = (error as NodeJS.ErrnoException | null)?.code ?? "unknown";
-    this.#engineDone(this.#setup.answer.complete ? COMPLETE : failed(`the connection failed: ${code}`));
+    const died = this.#setup.call.reached && (code === "ECONNRESET" || code === "EPIPE");
+    const ending = { ...failed(`the connection failed: ${code}`), died };
+    this.#engineDone(this.#setup.answer.complete ? COMPLETE : ending);
   }
 
   /** Nothing more will come from the engine. */

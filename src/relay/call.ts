@@ -29,6 +29,8 @@ export type CallResult =
       readonly kind: "retry";
       readonly failure: Failure;
       readonly outcome: PermitOutcome;
+      /** The engine died with it. */
+      readonly died: boolean;
       /** No gate of the pool could be reached: its other replicas cannot either. */
       readonly poolOut: boolean;
     }
@@ -75,6 +77,7 @@ export async function callGate(
       kind: "retry",
       failure: { tag: "origin_failed", internalDetail: unreachable },
       outcome: "failed",
+      died: false,
       poolOut: !abort.signal.aborted,
     };
   } finally {
@@ -98,13 +101,14 @@ async function resultOf(response: Response, abort: AbortController, model: Model
   if (outcome === "overloaded") {
     const retryAfterMs = Number(headers.get("retry-after-ms")) || 1_000;
     const failure: Failure = { tag: "no_capacity", model: model.id, retryAfterMs };
-    return { kind: "retry", failure, outcome, poolOut: false };
+    return { kind: "retry", failure, outcome, died: false, poolOut: false };
   }
   const internalDetail = `gate answered ${status} (${outcome ?? "?"})`;
   return {
     kind: "retry",
     failure: { tag: "origin_failed", internalDetail },
     outcome: "failed",
+    died: headers.get("x-meridian-engine-died") === "yes",
     poolOut,
   };
 }

@@ -1,4 +1,4 @@
-import { ATTEMPTS_MAX, REQUEST_DEADLINE_MS, START_DEADLINE_MS } from "../bounds.ts";
+import { ATTEMPTS_MAX, DEATHS_MAX, REQUEST_DEADLINE_MS, START_DEADLINE_MS } from "../bounds.ts";
 import type { Model } from "../catalogue.ts";
 import { randomBase62 } from "../contract/encoding.ts";
 import type { Endpoint } from "../engine/endpoint.ts";
@@ -139,6 +139,8 @@ async function firstAnswer(
       seat.release(exchange.request.signal.aborted ? "client_gone" : result.outcome);
       failure = result.failure;
       markTried(tried, seat, result.poolOut);
+      if (result.died) trace.deaths += 1;
+      if (trace.deaths >= DEATHS_MAX) break;
       if (exchange.request.signal.aborted || Date.now() >= exchange.startByMs) break;
     }
     throw new FailureError(failure ?? { tag: "internal", internalDetail: "no attempt was made" });

@@ -1,4 +1,5 @@
 import {
+  DEATHS_MAX,
   RESUME_CALLS_MAX,
   RESUME_JITTER_MS,
   RESUME_RETRY_MS,
@@ -63,6 +64,8 @@ async function tryToResume(
   const { continuation, told, tail } = delivered;
   if (delivered.complete) return { kind: "complete", tail };
   markTried(plan.tried, failed, false);
+  // Whether an engine died or a gate is not known here; a request that is present at two deaths goes nowhere else.
+  exchange.trace.deaths += 1;
   const broken: BrokenOff = { attempt: exchange.trace.attempts - 1, continuation, told };
   const nowMs = Date.now();
   const untilMs = Math.min(nowMs + RESUME_WITHIN_MS, exchange.deadlineMs);
@@ -71,6 +74,7 @@ async function tryToResume(
   const again: Exchange = { ...exchange, startByMs, resumable: false };
   await pause(Math.random() * RESUME_JITTER_MS);
   for (let calls = 0; calls < RESUME_CALLS_MAX && Date.now() < untilMs; ) {
+    if (exchange.trace.deaths >= DEATHS_MAX) return { kind: "broken", why: "deaths" };
     if (exchange.request.signal.aborted) return { kind: "broken", why: "client_gone" };
     const seat = await seatFor(again, plan);
     if (seat === null) {
@@ -107,8 +111,10 @@ async function call(exchange: Exchange, plan: RelayPlan, seat: Seat, broken: Bro
   seat.release(
     request.signal.aborted ? "client_gone" : result.kind === "retry" ? result.outcome : "answered",
   );
-  if (result.kind === "retry") markTried(plan.tried, seat, result.poolOut);
-  else result.abort.abort();
+  if (result.kind === "retry") {
+    markTried(plan.tried, seat, result.poolOut);
+    if (result.died) trace.deaths += 1;
+  } else result.abort.abort();
   return result;
 }
 

@@ -26,6 +26,8 @@ export class Trace {
   region: string | null = null;
   replica: string | null = null;
   attempts = 0;
+  /** Engines that died with it, or whose stream was cut. */
+  deaths = 0;
   /** Times that its stream was carried on elsewhere. */
   resumes = 0;
   status = 0;
@@ -68,6 +70,7 @@ export class Trace {
       replica: this.replica,
       attempts: this.attempts,
       resumes: this.resumes,
+      deaths: this.deaths,
       stagesMs: Object.fromEntries(this.#stageMs),
       durationMs: nowMs - this.startedAtMs,
     };
