@@ -20,7 +20,12 @@ async function stream(index: number, killAfter: number | null): Promise<"done" |
     const answer = await client.chat.completions.create({
       model: "sim-chat",
       stream: true,
-      messages: [{ role: "user", content: `Tell me story number ${index}. [len=${killAfter === null ? 150 + (index % 60) : 500}]` }],
+      messages: [
+        {
+          role: "user",
+          content: `Tell me story number ${index}. [len=${killAfter === null ? 150 + (index % 60) : 500}]`,
+        },
+      ],
     });
     let chunks = 0;
     for await (const _ of answer) {
