@@ -16,6 +16,8 @@ const SEED = Number(values.seed);
 const PRICE_USD = { objectRequests: 0.15, rowsWritten: 1.0, workerRequests: 0.3 };
 const SECOND_MS = 1_000;
 const TOKENS_PER_MINUTE = 1_200_000;
+const WARM_UP_SECONDS = 300;
+const MEASURED_SECONDS = 1_800;
 
 /** Streams of two minutes, half as many again as the budget allows, spread over all given places. */
 const STREAM: Load = {
@@ -43,7 +45,7 @@ function worldOf(holders: number, tokensPerMinute: number, crashPerMille = 0): W
   return new World(SEED, setting);
 }
 
-/** Requests at these places, `perSecond` in all, evenly in time and place. */
+/** Requests at these places, `perSecond` in all, each at a random instant: as irregular as independent clients are. */
 function steady(
   world: World,
   places: readonly number[],
@@ -51,32 +53,33 @@ function steady(
   perSecond: number,
   seconds: number,
 ): void {
-  const count = Math.round((perSecond * seconds) / places.length);
-  const gapMs = (seconds * SECOND_MS) / count;
-  places.forEach((place, index) => {
-    world.events.after((index * gapMs) / places.length, () =>
-      world.load(place, { ...load, requests: count, gapMs }),
-    );
-  });
+  for (let count = perSecond * seconds; count >= 1; count -= 1) {
+    const place = world.random.pick(places);
+    const atMs = world.random.int(0, seconds * SECOND_MS);
+    world.events.after(atMs, () => world.load(place, { ...load, requests: 1 }));
+  }
 }
 
-/** L3: what a saturated tenant gets of its rate, after a warm-up of five minutes. */
+/**
+ * L3: what a saturated tenant gets of its rate, after a warm-up of five minutes, over half an hour: admission and debt take
+ * turns with the length of a stream, so a short measurement would show the phase that it caught.
+ */
 function utilisation(places: readonly number[]): number {
   const world = worldOf(Math.max(1, ...places), TOKENS_PER_MINUTE);
   const tokensPerRequest = STREAM.promptTokens + STREAM.outputTokens;
   const perSecond = (1.5 * TOKENS_PER_MINUTE) / 60 / tokensPerRequest;
-  steady(world, places, STREAM, perSecond, 900);
-  world.run(300 * SECOND_MS);
+  steady(world, places, STREAM, perSecond, WARM_UP_SECONDS + MEASURED_SECONDS);
+  world.run(WARM_UP_SECONDS * SECOND_MS);
   const before = world.ghost.madeTokens;
-  world.run(600 * SECOND_MS);
-  return (world.ghost.madeTokens - before) / (TOKENS_PER_MINUTE * 10);
+  world.run(MEASURED_SECONDS * SECOND_MS);
+  return (world.ghost.madeTokens - before) / ((TOKENS_PER_MINUTE * MEASURED_SECONDS) / 60);
 }
 
 /** L2: admissions that the location's own object decides, at four fifths of the rate, after half a minute. */
 function warmShare(places: readonly number[]): number {
   const world = worldOf(Math.max(1, ...places), TOKENS_PER_MINUTE);
   const tokensPerRequest = CHAT.promptTokens + CHAT.outputTokens;
-  steady(world, places, CHAT, (0.8 * TOKENS_PER_MINUTE) / 60 / tokensPerRequest / 4, 120);
+  steady(world, places, CHAT, (0.8 * TOKENS_PER_MINUTE) / 60 / tokensPerRequest, 120);
   world.run(30 * SECOND_MS);
   const before = { ...world.tally };
   world.run(90 * SECOND_MS);

@@ -78,6 +78,7 @@ function picture(text: readonly string[]): string {
     return `<text x="20" y="${52 + index * LINE_PX}" fill="${fill}" xml:space="preserve">${escaped(line)}</text>`;
   });
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 900 ${height}" font-family="ui-monospace, SFMono-Regular, Menlo, DejaVu Sans Mono, monospace" font-size="13.5">
+<title>The first minute in a terminal</title>
 <rect width="900" height="${height}" rx="10" fill="#1b2430"/>
 <circle cx="22" cy="20" r="6" fill="#e0685c"/><circle cx="42" cy="20" r="6" fill="#e6b450"/><circle cx="62" cy="20" r="6" fill="#69b36c"/>
 ${rows.join("\n")}

@@ -60,7 +60,10 @@ export class Clients {
     if (!forwarded) tally.beside += 1;
     if (answer.leaseHere) this.#askHereUntilMs[region] = events.nowMs + LEASE_HINT_MS;
     const at = PLACES.indexOf(answer.at);
-    if (random.chance(30)) return this.#cancel(region, at, id);
+    if (random.chance(30)) {
+      this.#cancel(region, at, id);
+      return;
+    }
     const promptTokens = Math.max(1, load.promptTokens + load.missedTokens);
     const capTokens = answer.outputCapTokens ?? Infinity;
     const run: Run = {

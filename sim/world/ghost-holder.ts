@@ -1,3 +1,4 @@
+import { minus } from "../../src/limits/lease.ts";
 import { free, type LeaseAccount } from "../../src/limits/lease-holder.ts";
 import type { Lease } from "../../src/limits/lease-home.ts";
 import type { Store } from "./store.ts";
@@ -73,6 +74,15 @@ export class HolderGhost {
     const told = after.settled.tokens - before.settled.tokens;
     check(told === settled, "I7", () => `${this.#holder} settled ${settled} tokens and counts ${told}`);
     check(after.returned.tokens >= before.returned.tokens, "I7", () => `${this.#holder} took back a return`);
+    const gave = minus(after.returned, before.returned);
+    const left = free(after);
+    for (const kind of ["tokens", "requests", "slots"] as const) {
+      check(
+        gave[kind] === 0 || left[kind] >= 0,
+        "I1",
+        () => `${this.#holder} returned ${kind} that it holds`,
+      );
+    }
     check(after.sequence >= before.sequence, "I7", () => `${this.#holder} reused a sequence number`);
   }
 

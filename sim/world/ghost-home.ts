@@ -5,7 +5,7 @@ import { UNITS_PER_TOKEN } from "../../src/limits/bucket.ts";
 import { NONE, plus, type Quantity } from "../../src/limits/lease.ts";
 import { type Lease, outstanding } from "../../src/limits/lease-home.ts";
 import { limitsOf } from "../../src/limits/ledger.ts";
-import { spentTokens } from "../../src/limits/window.ts";
+import { roll, spentTokens } from "../../src/limits/window.ts";
 import { Sliding } from "./intervals.ts";
 import type { Store } from "./store.ts";
 import { check } from "./violation.ts";
@@ -14,6 +14,7 @@ import { check } from "./violation.ts";
 interface Seen {
   readonly account: Account;
   readonly leases: ReadonlyMap<string, Lease>;
+  readonly limits: Limits;
 }
 
 /** Usage that one step of the home took note of. */
@@ -40,11 +41,11 @@ export class HomeGhost {
       const limits = limitsOf(store.record, scope);
       this.#counters(store, after, leases);
       const used = usedSince(store, scope, seen?.leases ?? new Map(), leases);
-      this.#bucket(limits, seen?.account, after, used, latestMs);
-      this.#requests(store, limits, seen?.account, after);
-      this.#day(limits, seen?.account, after, used, latestMs);
+      this.#bucket(limits, seen, after, used, latestMs);
+      this.#requests(store, limits, seen, after);
+      this.#day(limits, seen?.account, after, used);
       this.#places(limits, seen?.account, after);
-      this.#seen.set(scope, { account: after, leases });
+      this.#seen.set(scope, { account: after, leases, limits });
       steps.push({ scope, limits, before: seen?.account, after });
     }
     return steps;
@@ -55,7 +56,7 @@ export class HomeGhost {
     for (const [scope, { account }] of this.#seen) {
       const now = store.account(scope);
       check(JSON.stringify(now) === JSON.stringify(account), "I6", () => `the home forgot ${scope}`);
-      if (now) this.#seen.set(scope, { account: now, leases: this.#seen.get(scope)!.leases });
+      if (now) this.#seen.set(scope, { ...this.#seen.get(scope)!, account: now });
     }
   }
 
@@ -88,45 +89,59 @@ export class HomeGhost {
   }
 
   /** I2 and I5: level, held and leased fit into the bucket and grow by refill alone. */
-  #bucket(limits: Limits, before: Account | undefined, after: Account, used: number, latestMs: number): void {
+  #bucket(limits: Limits, seen: Seen | undefined, after: Account, used: number, latestMs: number): void {
     const { tokensPerMinute } = limits;
     if (tokensPerMinute === undefined) return;
-    const whole = tokensPerMinute * UNITS_PER_TOKEN;
-    const fromUnits = before ? potentialUnits(before) : whole;
+    const before = seen?.account;
     const elapsedMs = before ? after.tokens.atMs - before.tokens.atMs : 0;
     check(elapsedMs >= 0, "I5", () => "the home's bucket went back in time");
     check(after.tokens.atMs <= latestMs, "I5", () => "the home refilled for time that has not come");
-    const mostUnits = fromUnits + tokensPerMinute * elapsedMs - used * UNITS_PER_TOKEN;
-    const excess = (potentialUnits(after) - mostUnits) / UNITS_PER_TOKEN;
+    // On the step that changes limits, refill up to it was at the old ones; `Intervals` holds it to that.
+    const same = seen === undefined || seen.limits.tokensPerMinute === tokensPerMinute;
+    const rate = Math.max(tokensPerMinute, seen?.limits.tokensPerMinute ?? 0);
+    const whole = tokensPerMinute * UNITS_PER_TOKEN;
+    const fromUnits = before ? potentialUnits(before) : whole;
+    const fullUnits = Math.max(fromUnits, rate * UNITS_PER_TOKEN);
+    const expectedUnits = Math.min(fromUnits + rate * elapsedMs, fullUnits) - used * UNITS_PER_TOKEN;
+    const excess = (potentialUnits(after) - expectedUnits) / UNITS_PER_TOKEN;
     check(excess <= 0, "I5", () => `${excess} tokens of ${after.scope} came from nowhere`);
-    check(
-      potentialUnits(after) <= whole,
-      "I2",
-      () => `${after.scope} could spend more than ${tokensPerMinute}`,
-    );
+    // After a limit was lowered, what comes back above it is dropped.
+    const exact = same && fromUnits <= whole;
+    check(!exact || excess === 0, "I7", () => `${-excess} tokens of ${after.scope} were charged twice`);
+    const fits = after.tokens.levelUnits <= 0 || potentialUnits(after) <= whole || !exact;
+    check(fits, "I2", () => `${after.scope} could spend more than ${tokensPerMinute}`);
   }
 
-  #requests(store: Store<Account>, limits: Limits, before: Account | undefined, after: Account): void {
+  #requests(store: Store<Account>, limits: Limits, seen: Seen | undefined, after: Account): void {
     const { requestsPerMinute } = limits;
-    if (requestsPerMinute === undefined || before === undefined) return;
+    if (requestsPerMinute === undefined || seen === undefined) return;
+    const { account: before } = seen;
+    const rate = Math.max(requestsPerMinute, seen.limits.requestsPerMinute ?? 0);
     const voided = [...store.touched].filter((id) => store.reservation(id)!.state === "void").length;
     const units = ({ requests, leased }: Account) => requests.levelUnits + leased.requests * UNITS_PER_TOKEN;
     const elapsedMs = after.requests.atMs - before.requests.atMs;
-    const most = units(before) + requestsPerMinute * elapsedMs + voided * UNITS_PER_TOKEN;
+    const most = units(before) + rate * elapsedMs + voided * UNITS_PER_TOKEN;
     check(units(after) <= most, "I5", () => `requests of ${after.scope} came from nowhere`);
-    const whole = (requestsPerMinute + voided) * UNITS_PER_TOKEN;
+    // What comes back may stand above the bucket until its next use; so may what a lowered limit finds outstanding.
+    const whole = Math.max(requestsPerMinute * UNITS_PER_TOKEN, units(before)) + voided * UNITS_PER_TOKEN;
     check(units(after) <= whole, "I2", () => `${after.scope} could make over ${requestsPerMinute} requests`);
   }
 
   /** I3: what was spent in the last day is counted, and what is promised on top stays within the limit. */
-  #day(limits: Limits, before: Account | undefined, after: Account, used: number, latestMs: number): void {
+  #day(limits: Limits, before: Account | undefined, after: Account, used: number): void {
+    const { atMs } = after.tokens;
     const spent = this.#spent.get(after.scope) ?? new Sliding(DAY_MS);
     this.#spent.set(after.scope, spent);
-    if (used > 0) spent.add(latestMs, used);
+    if (used > 0) {
+      spent.add(atMs, used);
+      const dayLater = spentTokens(roll(after.day, atMs + DAY_MS - 1));
+      check(dayLater >= used, "I3", () => `of ${used} tokens spent now, ${dayLater} would count all day`);
+    }
     const counted = spentTokens(after.day);
-    check(counted >= spent.at(latestMs), "I3", () => `${spent.sum} spent in a day, ${counted} counted`);
+    check(counted >= spent.at(atMs), "I3", () => `${spent.sum} spent in a day, ${counted} counted`);
     if (limits.tokensPerDay === undefined) return;
-    const most = Math.max(limits.tokensPerDay, (before ? committed(before) : 0) + used);
+    // One step may take many reports: one is extended to the limit, the next one's overrun comes on top.
+    const most = Math.max(limits.tokensPerDay, before ? committed(before) : 0) + used;
     check(
       committed(after) <= most,
       "I3",

@@ -47,8 +47,11 @@ export class Ghost {
   readonly #holderGhosts: readonly HolderGhost[];
   readonly #scopes = new Map<string, ScopeWatch>();
   readonly #runs = new Map<string, Watched>();
+  /** After the limit was lowered: places of the old one that may still be taken. */
+  #drainPlaces = 0;
   overrunTokens = 0;
   madeTokens = 0;
+  settledTokens = 0;
   steps = 0;
 
   constructor(home: SimHome, holders: readonly SimHolder[]) {
@@ -62,6 +65,7 @@ export class Ghost {
     this.steps += 1;
     const store = region === 0 ? this.#home.store : this.#holders[region - 1]!.store;
     for (const id of store.touched) this.#settledOnce(region, id);
+    for (const { tokens } of store.settled) this.settledTokens += tokens;
     if (region === 0) {
       const steps = this.#homeGhost.step(this.#home.store, this.#home.clock.latestMs());
       for (const step of steps) this.#touched(step);
@@ -85,6 +89,10 @@ export class Ghost {
     const reservation = this.#reservation(run.at, run.id);
     check(reservation !== undefined, "I6", () => `${run.id} runs, and its reservation is lost`);
     this.#runs.set(run.id, { run, scopes: reservation!.scopes, uncoveredTokens: 0 });
+    const places = this.#runningPlaces();
+    const { concurrentRequests = Infinity } = limitsOf(this.#home.store.record, "tenant");
+    const most = Math.max(concurrentRequests, this.#drainPlaces);
+    check(places <= most, "I4", () => `${places} requests run at once, of ${most}`);
   }
 
   /** Tokens were made. Called after `run.generatedTokens` has grown. */
@@ -93,12 +101,10 @@ export class Ghost {
     this.#cover(run.id, tokens);
   }
 
-  ended(run: Run): void {
-    if (run.state === "reported") this.#runs.delete(run.id);
-  }
-
   /** The operator changed limits: what the old ones allowed may still be spent. */
   limitsChange(): void {
+    const { concurrentRequests = Infinity } = limitsOf(this.#home.store.record, "tenant");
+    if (concurrentRequests < Infinity) this.#drainPlaces = Math.max(this.#drainPlaces, concurrentRequests);
     for (const [scope, watch] of this.#scopes) {
       this.#refill(watch);
       watch.intervals.mark(this.#bucketTokens(scope, watch));
@@ -111,7 +117,7 @@ export class Ghost {
   }
 
   /** I4, as it really is: requests that run and whose reservation says so. */
-  runningPlaces(): number {
+  #runningPlaces(): number {
     let places = 0;
     for (const { run } of this.#runs.values()) {
       if (run.state === "runs" && this.#reservation(run.at, run.id)?.running) places += 1;
@@ -173,6 +179,9 @@ export class Ghost {
     const outTokens = Math.max(0, available(after.tokens)) + after.heldTokens + after.leased.tokens;
     const limit = limits.tokensPerMinute ?? Infinity;
     watch.drainTokens = Math.min(watch.drainTokens, Math.max(limit, outTokens));
+    if (scope !== "tenant") return;
+    const outPlaces = Math.max(limits.concurrentRequests ?? 0, after.open + after.leased.slots);
+    this.#drainPlaces = Math.min(this.#drainPlaces, outPlaces);
   }
 
   #bucketTokens(scope: string, { perMinute, drainTokens }: ScopeWatch): number {
@@ -194,13 +203,9 @@ export class Ghost {
 
   #newLimits(scope: string, watch: ScopeWatch): void {
     const limits = limitsOf(this.#home.store.record, scope);
-    const perMinute = limits.tokensPerMinute ?? Infinity;
-    // The home accrues when it is next touched, at the limit of that day: a higher one counts from the last touch on.
-    if (perMinute < watch.perMinute) {
-      watch.touchedMs = this.#latest(watch);
-      watch.toldUnits = 0;
-    }
-    watch.perMinute = perMinute;
+    watch.touchedMs = this.#latest(watch);
+    watch.toldUnits = 0;
+    watch.perMinute = limits.tokensPerMinute ?? Infinity;
     watch.dayTokens = Math.max(watch.dayTokens, limits.tokensPerDay ?? Infinity);
     this.#refill(watch);
   }

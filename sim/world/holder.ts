@@ -1,6 +1,6 @@
 import { FIRST_STEP_TOKENS, LEASE_TTL_MS, OBJECT_CALL_TIMEOUT_MS } from "../../src/bounds.ts";
-import { type Demand, demanded, NO_DEMAND, wanted } from "../../src/limits/demand.ts";
-import type { Quantity, Renewal } from "../../src/limits/lease.ts";
+import { type Demand, demanded, extended, NO_DEMAND, wanted } from "../../src/limits/demand.ts";
+import { isNone, type Quantity, type Renewal } from "../../src/limits/lease.ts";
 import { free, isClosed, type LeaseAccount, newLease } from "../../src/limits/lease-holder.ts";
 import type { BudgetReport, ReserveAnswer, ReserveAsk } from "../../src/limits/messages.ts";
 import type { RenewReply } from "./home.ts";
@@ -50,8 +50,14 @@ export class SimHolder extends SimObject<LeaseAccount> {
     this.step((nowMs) => {
       const stop: string[] = [];
       for (const message of reports) {
+        const before = this.store.reservation(message.requestId)?.settledTokens ?? 0;
         const { change, stop: ends } = this.protocol.report(this.store, message, nowMs);
         this.store.apply(change);
+        const { scopes, settledTokens, state } = change.reservation;
+        for (const scope of state === "open" ? scopes : []) {
+          const demand = this.#demand.get(scope) ?? NO_DEMAND;
+          this.#demand.set(scope, extended(demand, settledTokens - before, nowMs));
+        }
         if (ends) stop.push(message.requestId);
       }
       this.wakeBy(this.store.nextDeadlineMs());
@@ -76,7 +82,7 @@ export class SimHolder extends SimObject<LeaseAccount> {
     let open = false;
     for (const scope of this.#scopes()) {
       const lease = this.#lease(scope, nowMs);
-      const idle = this.#wanted(scope, nowMs).requests === 0;
+      const idle = isNone(this.#wanted(scope, nowMs));
       if (idle) this.store.put(this.protocol.giveBackAll(lease));
       open ||= !idle || !isClosed(this.#lease(scope, nowMs));
     }
@@ -107,7 +113,7 @@ export class SimHolder extends SimObject<LeaseAccount> {
   #take(answer: RenewReply, sentAtMs: number): void {
     this.step((nowMs) => {
       this.#renewingUntilMs = 0;
-      if (answer.record.tenant.version > this.store.record.tenant.version) this.store.record = answer.record;
+      this.store.configure(answer.record);
       for (const terms of answer.terms) {
         this.store.put(this.protocol.takeTerms(this.#lease(terms.scope, nowMs), terms, sentAtMs, nowMs));
       }

@@ -5,6 +5,7 @@ import type { LeaseTerms, Renewal } from "../../src/limits/lease.ts";
 import { writeOffMs } from "../../src/limits/lease-home.ts";
 import { limitsOf } from "../../src/limits/ledger.ts";
 import type { BudgetReport, ReserveAnswer, ReserveAsk } from "../../src/limits/messages.ts";
+import { isHomeShort } from "../../src/limits/share.ts";
 import { SimObject } from "./object.ts";
 import type { Protocol } from "./protocol.ts";
 import { PLACES } from "./tenant.ts";
@@ -31,8 +32,21 @@ export class SimHome extends SimObject<Account> {
     this.#recalledMs = 0;
   }
 
+  /**
+   * The operator's word. Buckets are brought up to date at the old limits first: at the new ones, a raise would refill
+   * for time before it.
+   */
   configure(record: TenantRecord): void {
-    this.store.record = record;
+    this.step((nowMs) => {
+      const before = this.store.record;
+      this.store.configure(record);
+      for (const scope of this.store.scopes()) {
+        const account = this.store.account(scope)!;
+        this.store.put(
+          this.protocol.relimit(account, limitsOf(before, scope), limitsOf(record, scope), nowMs),
+        );
+      }
+    });
   }
 
   reserve(ask: ReserveAsk, reply: (answer: ReserveAnswer) => void): void {
@@ -43,7 +57,8 @@ export class SimHome extends SimObject<Account> {
       const demand = demanded(this.#demand.get(ask.from) ?? NO_DEMAND, ask.promptTokens, nowMs);
       this.#demand.set(ask.from, demand);
       if (!answer.ok) {
-        if (answer.failure.tag === "rate_limited") this.#shortMs = nowMs;
+        const short = isHomeShort(this.store.leases("tenant"), ask.from, nowMs);
+        if (answer.failure.tag === "rate_limited" && short) this.#shortMs = nowMs;
         this.#recallIfShort(nowMs);
         this.afterwards(() => reply(answer));
         return;
@@ -104,7 +119,10 @@ export class SimHome extends SimObject<Account> {
     const limits = limitsOf(this.store.record, scope);
     const account = this.store.account(scope) ?? newAccount(scope, limits, nowMs);
     const leases = this.store.leases(scope);
-    const share = this.protocol.shareOf({ account, leases, holder, homeShortMs: this.#shortMs }, nowMs);
+    const share = this.protocol.shareOf(
+      { account, leases, limits, holder, homeShortMs: this.#shortMs },
+      nowMs,
+    );
     const known = this.store.lease(holder, scope);
     const renewed = this.protocol.renew(account, limits, known, message, share, nowMs);
     this.store.put(renewed.account);

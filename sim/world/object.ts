@@ -5,6 +5,7 @@ import type { Store } from "./store.ts";
 
 const TIDY_MIN_GAP_MS = 1_000;
 const ALARM_RETRY_MS = 2_000;
+const ALARM_LATE_MS = 20_000;
 /** Of what reaches an object while a stale copy of it lives, this share is served by the copy. */
 const TWIN_PER_MILLE = 500;
 
@@ -31,9 +32,11 @@ export abstract class SimObject<P extends { readonly scope: string }> {
   store: Store<P>;
   crashNext: "before" | "after" | null = null;
   calls = 0;
+  crashes = 0;
   readonly #world: Surroundings;
   #outbox: (() => void)[] = [];
   #twin: { readonly store: Store<P>; readonly untilMs: number } | null = null;
+  #frozenUntilMs = 0;
   #alarmAtMs: number | null = null;
   #alarmId = 0;
 
@@ -46,6 +49,7 @@ export abstract class SimObject<P extends { readonly scope: string }> {
 
   /** Runs one turn; false when nothing of it left the object. */
   step(turn: (nowMs: number) => void): boolean {
+    if (this.#world.events.nowMs < this.#frozenUntilMs) return false;
     this.calls += 1;
     const twin = this.#twin;
     if (twin !== null && this.#world.events.nowMs < twin.untilMs && this.#world.random.chance(TWIN_PER_MILLE))
@@ -82,10 +86,16 @@ export abstract class SimObject<P extends { readonly scope: string }> {
 
   /** The process dies: memory, open turns and unsent messages are gone. */
   crash(): void {
+    this.crashes += 1;
     this.store.forget();
     this.#outbox = [];
     this.forget();
     this.#world.returned(this.region);
+  }
+
+  /** Nothing reaches it and no alarm rings: its machine hangs. Rows and memory stay. */
+  freeze(forMs: number): void {
+    this.#frozenUntilMs = this.#world.events.nowMs + forMs;
   }
 
   /** From now on a copy with these rows may answer in its place. */
@@ -134,7 +144,8 @@ export abstract class SimObject<P extends { readonly scope: string }> {
     });
     const nowMs = this.clock.nowMs();
     // Alarms are delivered at least once: one that failed rings again.
-    if (!done) this.wakeBy(nowMs + ALARM_RETRY_MS);
+    const frozenMs = Math.max(0, this.#frozenUntilMs - this.#world.events.nowMs);
+    if (!done) this.wakeBy(nowMs + frozenMs + this.#world.random.int(ALARM_RETRY_MS, ALARM_LATE_MS));
     else if (next !== null) this.wakeBy(Math.max(next, nowMs + TIDY_MIN_GAP_MS));
   }
 }

@@ -1,4 +1,4 @@
-import { settleTime } from "../../src/limits/account.ts";
+import { relimit, settleTime } from "../../src/limits/account.ts";
 import { giveBack, giveBackAll, renewal, takeTerms } from "../../src/limits/lease-holder.ts";
 import { renew, writeOff } from "../../src/limits/lease-home.ts";
 import { cancel, expire, finish, report, reserve } from "../../src/limits/ledger.ts";
@@ -16,6 +16,7 @@ export const PROTOCOL = {
   cancel,
   expire,
   settleTime,
+  relimit,
   renew,
   writeOff,
   shareOf,

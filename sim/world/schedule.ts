@@ -32,13 +32,25 @@ export interface NetSetting {
 
 export type Action = { readonly afterMs: number; readonly region: number } & (
   | ({ readonly kind: "load" } & Load)
-  | { readonly kind: "cut"; readonly link: "home" | "gate"; readonly forMs: number }
+  | { readonly kind: "cut"; readonly link: "home" | "gate"; readonly forMs: number; readonly holds: boolean }
   | { readonly kind: "crash"; readonly when: "before" | "after" }
   | { readonly kind: "evict" | "leave" | "gate_dies" }
   | { readonly kind: "twin"; readonly forMs: number }
   | { readonly kind: "step"; readonly byMs: number }
   | { readonly kind: "limits"; readonly perMille: number }
+  | ({ readonly kind: "siege" } & Siege)
 );
+
+/** A holder with a lease is cut off, and asked again when its home has written the lease off. */
+export interface Siege {
+  readonly againMs: number;
+  /** Messages arrive after the cut instead of being lost. */
+  readonly holds: boolean;
+  /** The holder hangs as well, so it does not even notice that its lease ends. */
+  readonly freezes: boolean;
+  readonly first: Load;
+  readonly second: Load;
+}
 
 export interface Load {
   readonly requests: number;
@@ -50,7 +62,12 @@ export interface Load {
   readonly tokensPerSecond: number;
 }
 
-/** Clocks step by at most this much in a whole schedule: the write-off's margin is 30 s for both sides together. */
+/**
+ * One step of a clock is at most this much. I2 and I3 hold on the home's clock, whatever it does (against true time they
+ * widen by the rate times its drift and its steps forward). That a lease that was written off admits nothing more, and so
+ * I4 and I2 then, rests on steps of both clocks together staying below the write-off's margin of 30 s. The rest of the
+ * invariants hold under any clock.
+ */
 export const STEP_MAX_MS = 10_000;
 const MINUTE_MS = 60_000;
 
@@ -62,7 +79,7 @@ export function scheduleOf(seed: number): Schedule {
 
 export function settingOf(seed: number): Setting {
   const random = randomFrom(seed);
-  const holders = random.pick([1, 1, 2, 2, 3, 4, 9]);
+  const holders = random.pick([1, 1, 2, 2, 3, 4, 8, 9]);
   const places = Array.from({ length: holders + 1 });
   const stormy = random.chance(600);
   return {
@@ -100,9 +117,22 @@ export function actionOf(seed: number, regions: number): Action {
   if (roll < 30) return { afterMs, region, kind: "load", ...loadOf(random) };
   // Leases are earned by steady demand, so most schedules have one hot place.
   if (roll < 50) return { afterMs, region: Math.min(1, regions - 1), kind: "load", ...rushOf(random) };
-  if (roll < 62) {
+  if (roll < 54) {
+    const againMs = random.int(17, 24) * MINUTE_MS;
+    const how = { holds: random.chance(500), freezes: random.chance(700) };
+    const loads = { first: rushOf(random), second: rushOf(random) };
+    return { afterMs, region: 1, kind: "siege", againMs, ...how, ...loads };
+  }
+  if (roll < 63) {
     const forMs = random.pick([2_000, 8_000, 20_000, 70_000, 18 * MINUTE_MS]);
-    return { afterMs, region, kind: "cut", link: random.pick(["home", "home", "gate"]), forMs };
+    return {
+      afterMs,
+      region,
+      kind: "cut",
+      link: random.pick(["home", "home", "gate"]),
+      forMs,
+      holds: random.chance(300),
+    };
   }
   if (roll < 70) return { afterMs, region, kind: "crash", when: random.pick(["before", "after"]) };
   if (roll < 78) return { afterMs, region, kind: "evict" };
@@ -118,6 +148,8 @@ function pauseMs(random: Random): number {
   if (roll < 70) return random.int(0, 6_000);
   if (roll < 90) return random.int(6_000, 60_000);
   if (roll < 96) return random.int(1, 20) * MINUTE_MS;
+  // Around a day the window lets go of what was spent.
+  if (roll < 98) return (24 * 60 + random.int(-6, 6)) * MINUTE_MS;
   return random.int(1, 25) * 60 * MINUTE_MS;
 }
 

@@ -17,7 +17,6 @@ export interface Settled {
  * JSON forgets is forgotten here as well.
  */
 export class Store<P extends { readonly scope: string }> implements Book<P> {
-  record: TenantRecord;
   readonly purse: Purse<P>;
   readonly open = new Set<string>();
   /** Of the transaction that is under way. */
@@ -27,6 +26,8 @@ export class Store<P extends { readonly scope: string }> implements Book<P> {
   #accounts = new Map<string, P>();
   #reservations = new Map<string, Reservation>();
   #leases = new Map<string, Lease>();
+  #record: TenantRecord;
+  #newRecord: TenantRecord | null = null;
   #newAccounts = new Map<string, P>();
   #newReservations = new Map<string, Reservation>();
   #newLeases = new Map<string, Lease>();
@@ -35,9 +36,18 @@ export class Store<P extends { readonly scope: string }> implements Book<P> {
   rowsWritten = 0;
 
   constructor(record: TenantRecord, purse: Purse<P>, writesAccounts: boolean) {
-    this.record = record;
+    this.#record = record;
     this.purse = purse;
     this.#writesAccounts = writesAccounts;
+  }
+
+  get record(): TenantRecord {
+    return this.#newRecord ?? this.#record;
+  }
+
+  /** Takes a record unless a newer one is here: deliveries may come late and out of order. */
+  configure(record: TenantRecord): void {
+    if (record.tenant.version > this.record.tenant.version) this.#newRecord = record;
   }
 
   account(scope: string): P | undefined {
@@ -89,11 +99,13 @@ export class Store<P extends { readonly scope: string }> implements Book<P> {
       else this.open.delete(id);
     }
     for (const [name, lease] of this.#newLeases) this.#leases.set(name, lease);
+    this.#record = this.record;
     this.rowsWritten += this.#newAccounts.size + this.#newReservations.size + this.#newLeases.size;
     this.abort();
   }
 
   abort(): void {
+    this.#newRecord = null;
     this.#newAccounts.clear();
     this.#newReservations.clear();
     this.#newLeases.clear();

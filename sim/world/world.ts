@@ -16,7 +16,15 @@ import { Network } from "./network.ts";
 import type { Surroundings } from "./object.ts";
 import { PROTOCOL, type Protocol } from "./protocol.ts";
 import { type Random, randomFrom } from "./random.ts";
-import { type Action, actionOf, type Schedule, type Setting, settingOf } from "./schedule.ts";
+import {
+  type Action,
+  actionOf,
+  type Load,
+  type Schedule,
+  type Setting,
+  type Siege,
+  settingOf,
+} from "./schedule.ts";
 import { Store } from "./store.ts";
 import { PLACES, recordOf } from "./tenant.ts";
 import { check } from "./violation.ts";
@@ -127,7 +135,7 @@ export class World {
     }
   }
 
-  load(region: number, load: Extract<Action, { kind: "load" }>): void {
+  load(region: number, load: Load): void {
     this.#clients.load(region, load);
   }
 
@@ -139,12 +147,20 @@ export class World {
     return region === 0 ? this.home : this.holders[region - 1]!;
   }
 
+  /** The registry's outbox tries until the home has it. */
   setLimits(limits: Limits): void {
-    this.ghost.limitsChange();
     this.#limits = limits;
     const { keyLimits, overdraft } = this.setting;
-    this.home.configure(recordOf(limits, keyLimits, overdraft, ++this.#version));
-    this.ghost.limitsChanged();
+    const record = recordOf(limits, keyLimits, overdraft, ++this.#version);
+    const deliver = (): void => {
+      if (this.home.store.record.tenant.version >= record.tenant.version) return;
+      this.ghost.limitsChange();
+      this.home.configure(record);
+      const taken = this.home.store.record.tenant.version === record.tenant.version;
+      if (taken) this.ghost.limitsChanged();
+      else this.events.after(1_000, deliver);
+    };
+    deliver();
   }
 
   #act(action: Action): void {
@@ -154,7 +170,10 @@ export class World {
         this.load(region, action);
         return;
       case "cut":
-        this.network.cut(`${action.link}:${region}`, action.forMs);
+        this.network.cut(`${action.link}:${region}`, action.forMs, action.holds);
+        return;
+      case "siege":
+        this.#besiege(region, action);
         return;
       case "crash":
         this.object(region).crashNext = action.when;
@@ -177,6 +196,18 @@ export class World {
       case "gate_dies":
         this.gates[region]!.die();
     }
+  }
+
+  #besiege(region: number, siege: Siege): void {
+    const { againMs, first, freezes, holds, second } = siege;
+    const startMs = this.random.int(3_000, 15_000);
+    this.load(region, first);
+    this.events.after(startMs, () => {
+      this.network.cut(`home:${region}`, againMs + this.random.int(0, 60_000), holds);
+      if (freezes) this.object(region).freeze(againMs - startMs - 1_000);
+    });
+    this.events.after(againMs, () => this.load(region, second));
+    this.events.after(againMs + this.random.int(0, 90_000), () => this.load(region, second));
   }
 
   /** Calls between objects: the request and each answer travel as messages of their own. */

@@ -66,6 +66,8 @@ const fileSchema = z.strictObject({
   drainMs: z.number().int().min(0).max(3_600_000).default(GATE_DRAIN_MS),
   /** Whether a stream that breaks is cut off where the edge says that it carries it on; else it ends with an error. */
   resumable: z.boolean().default(true),
+  /** File for reports that the edge does not have yet; without one, a gate that is killed loses them. */
+  journal: z.string().min(1).optional(),
   quiet: z.boolean().default(false),
 });
 

@@ -31,11 +31,19 @@ export function demanded(demand: Demand, tokens: number, nowMs: number): Demand 
   };
 }
 
-/** What a lease should hold free to serve one time to live without asking. Nothing for a location that is idle. */
+/** Demand after running requests have used `tokens`: to go on they need as many again. */
+export function extended(demand: Demand, tokens: number, nowMs: number): Demand {
+  const faded = fade(demand, nowMs);
+  return { ...faded, tokensPerSecond: faded.tokensPerSecond + (tokens * 1_000) / WINDOW_MS };
+}
+
+/** What a lease should hold free to serve one time to live without asking. Only tokens where requests run on and none come; nothing for a location that is idle. */
 export function wanted(demand: Demand, nowMs: number): Quantity {
   const { tokensPerSecond, requestsPerSecond, largestTokens } = fade(demand, nowMs);
-  if (requestsPerSecond < EARNING_REQUESTS_PER_SECOND / 8) return NONE;
   const seconds = LEASE_TTL_MS / 1_000;
+  if (requestsPerSecond < EARNING_REQUESTS_PER_SECOND / 8) {
+    return tokensPerSecond < 1 ? NONE : { ...NONE, tokens: Math.ceil(tokensPerSecond * seconds) };
+  }
   return {
     tokens: Math.ceil(Math.max(tokensPerSecond * seconds, largestTokens * 2, FIRST_STEP_TOKENS)),
     requests: Math.ceil(Math.max(requestsPerSecond * seconds, 2)),

@@ -32,6 +32,7 @@ export interface Lease {
   readonly contactMs: number;
   /** What the holder asked for and did not get, at its last contact. */
   readonly shortTokens: number;
+  readonly shortSlots: number;
   readonly state: "open" | "written_off";
 }
 
@@ -74,6 +75,7 @@ export function renew(
       sequence: message.sequence,
       contactMs: nowMs,
       shortTokens: Math.max(0, message.want.tokens - outstanding(after).tokens - grant.tokens),
+      shortSlots: Math.max(0, message.want.slots - outstanding(after).slots - grant.slots),
     };
   }
   assertBound(purse, limits);
@@ -141,6 +143,7 @@ function current(known: Lease | undefined, message: Renewal, nowMs: number): Lea
     sequence: known?.sequence ?? 0,
     contactMs: nowMs,
     shortTokens: 0,
+    shortSlots: 0,
     state: "open",
   };
 }
@@ -193,7 +196,10 @@ function debit(account: Account, grant: Quantity): Account {
   };
 }
 
-/** I1 and I2: nothing leased is below zero, and level, held and leased together never exceed the bucket. */
+/**
+ * I1 and I2: nothing leased is below zero, and level, held and leased together never exceed the bucket. A limit that was
+ * lowered may be below what is out already; then the level has nothing left.
+ */
 function assertBound(account: Account, limits: Limits): void {
   const { heldTokens, leased, tokens, scope } = account;
   if (leased.tokens < 0 || leased.requests < 0 || leased.slots < 0) {
@@ -201,7 +207,7 @@ function assertBound(account: Account, limits: Limits): void {
   }
   if (limits.tokensPerMinute === undefined) return;
   const potentialUnits = tokens.levelUnits + (heldTokens + leased.tokens) * UNITS_PER_TOKEN;
-  if (potentialUnits > limits.tokensPerMinute * UNITS_PER_TOKEN) {
+  if (tokens.levelUnits > 0 && potentialUnits > limits.tokensPerMinute * UNITS_PER_TOKEN) {
     const potential = potentialUnits / UNITS_PER_TOKEN;
     throw new Error(`limits: ${scope} could spend ${potential} of ${limits.tokensPerMinute} tokens (I2)`);
   }

@@ -1,4 +1,5 @@
-import { LEASE_TTL_MS } from "../bounds.ts";
+import { FIRST_STEP_TOKENS, LEASE_TTL_MS } from "../bounds.ts";
+import type { Limits } from "../catalogue.ts";
 import type { Account } from "./account.ts";
 import { available } from "./bucket.ts";
 import { type Lease, outstanding, type Share } from "./lease-home.ts";
@@ -10,21 +11,23 @@ import { type Lease, outstanding, type Share } from "./lease-home.ts";
 export interface Parties {
   readonly account: Account;
   readonly leases: readonly Lease[];
-  /** When the home last had to refuse for want of budget. */
+  /** Of the account's scope; without them, places among concurrent requests are not shared out. */
+  readonly limits?: Limits;
+  /** When the home last had to refuse for want of budget, by `isHomeShort`. */
   readonly homeShortMs: number;
 }
 
 /** The share of one holder at its renewal. */
 export function shareOf(parties: Parties & { readonly holder: string }, nowMs: number): Share {
-  const { account, leases, holder, homeShortMs } = parties;
+  const { account, leases, limits, holder, homeShortMs } = parties;
   const others = leases.filter((lease) => lease.holder !== holder && isActive(lease, nowMs));
-  const othersShort = isRecent(homeShortMs, nowMs) || others.some(({ shortTokens }) => shortTokens > 0);
+  const othersShort = isRecent(homeShortMs, nowMs) || others.some(isShort);
   if (!othersShort) return { tokens: Infinity, requests: Infinity, slots: Infinity, othersShort };
   const count = others.length + 2;
   return {
-    tokens: Math.floor(spendable(account) / count),
+    tokens: partOf(account, count),
     requests: Infinity,
-    slots: Math.max(1, Math.floor((account.open + account.leased.slots) / count)),
+    slots: Math.max(1, Math.floor((limits?.concurrentRequests ?? Infinity) / count)),
     othersShort,
   };
 }
@@ -33,12 +36,29 @@ export function shareOf(parties: Parties & { readonly holder: string }, nowMs: n
 export function recalls(parties: Parties, nowMs: number): { holder: string; keepTokens: number }[] {
   const { account, leases, homeShortMs } = parties;
   const active = leases.filter((lease) => isActive(lease, nowMs));
-  const short = active.filter(({ shortTokens }) => shortTokens > 0);
-  if (!isRecent(homeShortMs, nowMs) && short.length === 0) return [];
-  const keepTokens = Math.floor(spendable(account) / (active.length + 1));
+  if (!isRecent(homeShortMs, nowMs) && !active.some(isShort)) return [];
+  const keepTokens = partOf(account, active.length + 1);
   return active
     .filter((lease) => outstanding(lease).tokens > keepTokens && lease.shortTokens === 0)
     .map(({ holder }) => ({ holder, keepTokens }));
+}
+
+/**
+ * Whether a refusal at home says that the home is short. One for a location that has a lease does not: it is that holder
+ * that is short, which its next renewal says. Counting it would halve a holder's share against itself.
+ */
+export function isHomeShort(leases: readonly Lease[], from: string, nowMs: number): boolean {
+  return !leases.some((lease) => lease.holder === from && isActive(lease, nowMs));
+}
+
+function isShort({ shortTokens, shortSlots }: Lease): boolean {
+  return shortTokens > 0 || shortSlots > 0;
+}
+
+/** An equal part. One that admits no request would only lie idle, so it is none at all and the home decides. */
+function partOf(account: Account, count: number): number {
+  const part = Math.floor(spendable(account) / count);
+  return part < FIRST_STEP_TOKENS ? 0 : part;
 }
 
 function spendable(account: Account): number {

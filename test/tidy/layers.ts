@@ -39,7 +39,10 @@ export const SRC_LAYERS: Readonly<Record<string, Layer>> = {
   "limits/messages": { uses: "bounds errors catalogue", types: "contract engine routing/messages" },
   "limits/lease": { uses: "" },
   "routing/messages": { uses: "bounds errors catalogue", types: "contract engine limits/messages" },
-  limits: { uses: "bounds errors catalogue limits/messages limits/lease", types: "contract engine routing/messages" },
+  limits: {
+    uses: "bounds errors catalogue limits/messages limits/lease",
+    types: "contract engine routing/messages",
+  },
   routing: { uses: "bounds errors catalogue routing/messages", types: "contract engine limits/messages" },
 
   // The shells around it.
