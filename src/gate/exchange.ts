@@ -175,9 +175,16 @@ export class Exchange {
   #onUpstreamError(error: unknown): void {
     this.#connectionRefused = isRefused(error);
     const code = (error as NodeJS.ErrnoException | null)?.code ?? "unknown";
-    const died = this.#setup.call.reached && (code === "ECONNRESET" || code === "EPIPE");
-    const ending = { ...failed(`the connection failed: ${code}`), died };
-    this.#engineDone(this.#setup.answer.complete ? COMPLETE : ending);
+    const { answer, call } = this.#setup;
+    if (answer.complete) this.#engineDone(COMPLETE);
+    else if (code !== "ECONNRESET" || this.#watch.firstTokenAtMs !== null) {
+      this.#engineDone(failed(`the connection failed: ${code}`));
+    } else {
+      // Before the first token the edge would go on to the next engine, and the next: it should know who died.
+      void call.gone().then((died) => {
+        this.#engineDone({ ...failed(`the connection failed: ${code}`), died });
+      });
+    }
   }
 
   /** Nothing more will come from the engine. */
