@@ -4,6 +4,7 @@ import {
   CONNECT_TIMEOUT_MS,
   ENGINE_ERROR_MAX_BYTES,
   ENGINE_IDLE_SOCKET_MS,
+  GONE_AGAIN_MS,
   GONE_CHECK_MS,
 } from "./bounds.ts";
 
@@ -91,7 +92,7 @@ function callEngine(to: EngineRequest, apiKey: string | undefined, pooled: Agent
     get reached() {
       return reached;
     },
-    gone: () => refusesConnections(to.baseUrl),
+    gone: () => isGone(to.baseUrl),
     destroy() {
       left = true;
       current.destroy();
@@ -125,6 +126,13 @@ function limitConnecting(socket: Socket): void {
   }, CONNECT_TIMEOUT_MS);
   socket.once("connect", () => clearTimeout(timer));
   socket.once("close", () => clearTimeout(timer));
+}
+
+/** Looks twice: of a process that is being killed the connections may end before its listener does. */
+async function isGone(baseUrl: string): Promise<boolean> {
+  if (await refusesConnections(baseUrl)) return true;
+  await new Promise((resolve) => setTimeout(resolve, GONE_AGAIN_MS));
+  return refusesConnections(baseUrl);
 }
 
 function refusesConnections(baseUrl: string): Promise<boolean> {

@@ -29,10 +29,13 @@ const user = (content: string) => [{ role: "user" as const, content }];
 /** Asks until the nearest region serves again: what was killed is back, and its breaker closed. */
 function served(ask: Ask): Promise<Told> {
   return eventually(
-    () => ask(stack, NEAR),
-    ({ headers }) => headers.get("x-meridian-region") === "us-east",
+    () => ask(stack, NEAR).catch(() => null),
+    (told) => told?.headers.get("x-meridian-region") === "us-east",
     40_000,
-  );
+  ).then((told) => {
+    if (told === null) throw new Error("the nearest region does not come back");
+    return told;
+  });
 }
 
 /** Tokens charged to the demo tenant, once nothing is open any more. */
