@@ -37,11 +37,15 @@ export class TenantBudget extends DurableObject<Env> {
     this.#alarm = new AlarmClock(ctx);
     const address = budgetAddressOf(ctx.id.name ?? "");
     this.#address = address;
+    const wakeBy = (atMs: number | null) => this.#alarm.wakeBy(atMs);
     const at = (hint: LocationHint) => tenantBudget(env, { ...address, at: hint });
     this.#role =
       address.at === address.homeHint
-        ? { kind: "home", budget: new HomeBudget(ctx.storage, address.at, at) }
-        : { kind: "holder", budget: new HolderBudget(ctx.storage, address.at, () => at(address.homeHint)) };
+        ? { kind: "home", budget: new HomeBudget(ctx.storage, address.at, at, wakeBy) }
+        : {
+            kind: "holder",
+            budget: new HolderBudget(ctx.storage, address.at, () => at(address.homeHint), wakeBy),
+          };
   }
 
   get #ledger() {
@@ -50,7 +54,7 @@ export class TenantBudget extends DurableObject<Env> {
 
   /** The registry's word on this tenant: limits, keys, policy. In force from the next call on. */
   async configure(record: TenantRecord): Promise<void> {
-    await this.#ledger.run(() => this.#ledger.book.configure(record));
+    await this.#role.budget.configure(record);
     this.#unknownUntilMs = 0;
   }
 
@@ -69,7 +73,8 @@ export class TenantBudget extends DurableObject<Env> {
   /** Usage so far, as gates tell it. Returns the requests that are to be stopped. */
   async report(reports: readonly BudgetReport[]): Promise<{ stop: string[] }> {
     if (!(await this.#serves()) || !this.#ledger.book.known) return { stop: [] };
-    return this.#ledger.report(reports);
+    if (this.#role.kind === "home") return this.#ledger.report(reports);
+    return this.#role.budget.report(reports, (work) => this.ctx.waitUntil(work.catch(() => undefined)));
   }
 
   /** Whether a key works, for routes that cost nothing; also the models that it may use (null: all). */

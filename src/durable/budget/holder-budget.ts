@@ -1,18 +1,20 @@
 import { FIRST_STEP_TOKENS, LEASE_TTL_MS, OBJECT_CALL_TIMEOUT_MS } from "../../bounds.ts";
-import { EVEN_WEIGHTS, type LocationHint } from "../../catalogue.ts";
+import { EVEN_WEIGHTS, type LocationHint, type TenantRecord } from "../../catalogue.ts";
 import { withDeadline } from "../../deadline.ts";
-import { type Demand, demanded, NO_DEMAND, wanted } from "../../limits/demand.ts";
-import { NONE, type Quantity } from "../../limits/lease.ts";
+import { type Demand, demanded, extended, NO_DEMAND, wanted } from "../../limits/demand.ts";
+import { isNone, type Quantity } from "../../limits/lease.ts";
 import {
   free,
   giveBack,
   giveBackAll,
+  isClosed,
   type LeaseAccount,
+  leaseTime,
   newLease,
   renewal,
   takeTerms,
 } from "../../limits/lease-holder.ts";
-import type { ReserveAsk, TenantUsage } from "../../limits/messages.ts";
+import type { BudgetReport, ReserveAsk, TenantUsage } from "../../limits/messages.ts";
 import { LEASE_PURSE, softPurse } from "../../limits/purse.ts";
 import { weighted } from "../../limits/weights.ts";
 import type { TenantBudgetStub } from "../stub.ts";
@@ -31,10 +33,42 @@ export class HolderBudget {
   readonly #demand = new Map<string, Demand>();
   #renewing = false;
 
-  constructor(storage: DurableObjectStorage, hint: LocationHint, home: () => TenantBudgetStub) {
+  readonly #wakeBy: (atMs: number | null) => void;
+
+  constructor(
+    storage: DurableObjectStorage,
+    hint: LocationHint,
+    home: () => TenantBudgetStub,
+    wakeBy: (atMs: number | null) => void,
+  ) {
     this.ledger = new LedgerShell(storage, LEASE_PURSE, LEASE_ROWS);
     this.#hint = hint;
     this.#home = home;
+    this.#wakeBy = wakeBy;
+  }
+
+  /** The home's word on the tenant; leases carry limits of their own. */
+  configure(record: TenantRecord): Promise<void> {
+    return this.ledger.run(() => this.ledger.book.configure(record));
+  }
+
+  /**
+   * Usage so far. Running streams are demand too: a few long ones would otherwise let their lease end as idle, and policy
+   * `stop` would cut them.
+   */
+  async report(
+    reports: readonly BudgetReport[],
+    later: (work: Promise<unknown>) => void,
+  ): Promise<{ stop: string[] }> {
+    const { book } = this.ledger;
+    const answer = await this.ledger.report(reports, (reservation, settledTokens, nowMs) => {
+      for (const scope of reservation.state === "open" ? reservation.scopes : []) {
+        this.#demand.set(scope, extended(this.#demand.get(scope) ?? NO_DEMAND, settledTokens, nowMs));
+      }
+    });
+    this.#wakeBy(book.nextDeadlineMs());
+    if (this.#renewalDue(Date.now())) later(this.renew());
+    return answer;
   }
 
   /** Draws on the lease; what it does not cover the home decides. `later` takes work that need not be waited for. */
@@ -76,6 +110,7 @@ export class HolderBudget {
   async renew(): Promise<void> {
     if (this.#renewing) return;
     this.#renewing = true;
+    this.#wakeBy(Date.now() + LEASE_TTL_MS / 2);
     try {
       const sentAtMs = Date.now();
       const messages = await this.ledger.run((nowMs) =>
@@ -111,24 +146,25 @@ export class HolderBudget {
     return { byKey: book.usage(), open: book.open() };
   }
 
-  /** What time brings. An idle location gives everything back; returns when to look again. */
+  /**
+   * What time brings. An idle location gives everything back and goes on telling so until the home has heard it: one lost
+   * last word would leave the lease open until it is written off. Returns when to look again.
+   */
   async tidy(): Promise<number | null> {
-    const { book } = this.ledger;
     await this.ledger.expireDue();
-    const nowMs = Date.now();
-    await this.ledger.run((atMs) => {
+    const { book } = this.ledger;
+    const open = await this.ledger.run((nowMs) => {
+      let some = false;
       for (const scope of this.#scopes()) {
-        if (this.#wanted(scope, atMs).requests === 0) book.put(giveBackAll(this.#lease(scope, atMs)));
+        const idle = isNone(this.#wanted(scope, nowMs));
+        if (idle) book.put(giveBackAll(this.#lease(scope, nowMs)));
+        some ||= !idle || !isClosed(this.#lease(scope, nowMs));
       }
-      book.sweep(atMs);
+      book.sweep(nowMs);
+      return some;
     });
-    const holds = this.#scopes().some((scope) => {
-      const { tokens, requests, slots } = book.account(scope) ? outstandingHere(book.account(scope)!) : NONE;
-      return tokens + requests + slots > 0;
-    });
-    // Told to the home also when nothing is left to tell: the last word may have been lost.
-    await this.renew().catch(() => undefined);
-    return holds ? nowMs + LEASE_TTL_MS / 2 : book.nextDeadlineMs();
+    if (open) await this.renew().catch(() => undefined);
+    return open ? Date.now() + LEASE_TTL_MS / 2 : book.nextDeadlineMs();
   }
 
   #note(ask: ReserveAsk, nowMs: number): void {
@@ -154,7 +190,7 @@ export class HolderBudget {
   }
 
   #lease(scope: string, nowMs: number): LeaseAccount {
-    return this.ledger.book.account(scope) ?? newLease(scope, nowMs);
+    return leaseTime(this.ledger.book.account(scope) ?? newLease(scope, nowMs), nowMs);
   }
 
   /** Half of the time or half of the tokens are gone. */
@@ -165,12 +201,4 @@ export class HolderBudget {
       return lease.deadlineMs - nowMs < LEASE_TTL_MS / 2 || free(lease).tokens * 2 < want.tokens;
     });
   }
-}
-
-function outstandingHere({ granted, settled, returned }: LeaseAccount): Quantity {
-  return {
-    tokens: granted.tokens - settled.tokens - returned.tokens,
-    requests: granted.requests - settled.requests - returned.requests,
-    slots: granted.slots - returned.slots,
-  };
 }

@@ -1,14 +1,14 @@
 import { OBJECT_CALL_TIMEOUT_MS } from "../../bounds.ts";
-import type { LocationHint } from "../../catalogue.ts";
+import type { LocationHint, TenantRecord } from "../../catalogue.ts";
 import { withDeadline } from "../../deadline.ts";
-import { type Account, isFresh, newAccount, settleTime } from "../../limits/account.ts";
+import { type Account, isFresh, newAccount, relimit, settleTime } from "../../limits/account.ts";
 import { type Demand, demanded, earnsLease, NO_DEMAND } from "../../limits/demand.ts";
 import type { LeaseTerms, Renewal } from "../../limits/lease.ts";
-import { renew, writeOff } from "../../limits/lease-home.ts";
+import { renew, writeOff, writeOffMs } from "../../limits/lease-home.ts";
 import { limitsOf } from "../../limits/ledger.ts";
 import type { ReserveAsk, TenantUsage, UsageRow } from "../../limits/messages.ts";
 import { HOME_PURSE } from "../../limits/purse.ts";
-import { recalls, shareOf } from "../../limits/share.ts";
+import { isHomeShort, recalls, shareOf } from "../../limits/share.ts";
 import { limitState } from "../../limits/standing.ts";
 import type { RenewAnswer, TenantBudgetStub } from "../stub.ts";
 import { HOME_ROWS } from "./account-rows.ts";
@@ -31,10 +31,35 @@ export class HomeBudget {
   #shortMs = 0;
   #recalledMs = 0;
 
-  constructor(storage: DurableObjectStorage, hint: LocationHint, holderAt: HolderAt) {
+  readonly #wakeBy: (atMs: number | null) => void;
+
+  constructor(
+    storage: DurableObjectStorage,
+    hint: LocationHint,
+    holderAt: HolderAt,
+    wakeBy: (atMs: number | null) => void,
+  ) {
     this.ledger = new LedgerShell(storage, HOME_PURSE, HOME_ROWS);
     this.#hint = hint;
     this.#holderAt = holderAt;
+    this.#wakeBy = wakeBy;
+  }
+
+  /**
+   * The registry's word. Buckets are brought up to date at the old limits first: at the new ones, a raise would refill
+   * for time before it.
+   */
+  configure(record: TenantRecord): Promise<void> {
+    const { book } = this.ledger;
+    return this.ledger.run((nowMs) => {
+      const before = book.known ? book.record : null;
+      book.configure(record);
+      if (before === null || book.record === before) return;
+      for (const scope of book.scopes()) {
+        const account = book.account(scope);
+        if (account) book.put(relimit(account, limitsOf(before, scope), limitsOf(record, scope), nowMs));
+      }
+    });
   }
 
   async reserve(ask: ReserveAsk): Promise<Admission> {
@@ -44,7 +69,10 @@ export class HomeBudget {
     this.#demand.set(ask.from, demand);
     const { answer } = result;
     if (!answer.ok) {
-      if (answer.failure.tag === "rate_limited") this.#shortMs = nowMs;
+      const { book } = this.ledger;
+      const short =
+        answer.failure.tag === "rate_limited" && isHomeShort(book.leases("tenant"), ask.from, nowMs);
+      if (short) this.#shortMs = nowMs;
       return result;
     }
     const leaseHere = ask.from !== this.#hint && earnsLease(demand, nowMs);
@@ -60,10 +88,14 @@ export class HomeBudget {
         const account = book.account(message.scope) ?? newAccount(message.scope, limits, nowMs);
         const leases = book.leases(message.scope);
         const known = leases.find(({ holder }) => holder === message.holder);
-        const share = shareOf({ account, leases, holder: message.holder, homeShortMs: this.#shortMs }, nowMs);
+        const share = shareOf(
+          { account, leases, limits, holder: message.holder, homeShortMs: this.#shortMs },
+          nowMs,
+        );
         const renewed = renew(account, limits, known, message, share, nowMs);
         book.put(renewed.account);
         book.putLease(renewed.lease);
+        this.#wakeBy(writeOffMs(renewed.lease));
         return renewed.terms;
       });
       const { record } = book;
@@ -129,9 +161,12 @@ export class HomeBudget {
         const limits = limitsOf(book.record, lease.scope);
         const account = book.account(lease.scope);
         const written = account && writeOff(account, limits, lease, nowMs);
-        if (!written) continue;
-        book.put(written.account);
-        book.putLease(written.lease);
+        if (written) {
+          book.put(written.account);
+          book.putLease(written.lease);
+        } else {
+          this.#wakeBy(writeOffMs(lease));
+        }
       }
       return book.sweep(nowMs) ? nowMs + 1_000 : book.nextDeadlineMs();
     });

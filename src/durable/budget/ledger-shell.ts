@@ -10,10 +10,13 @@ import {
 } from "../../limits/ledger.ts";
 import type { BudgetReport, KeyCheck, ReserveAnswer, ReserveAsk } from "../../limits/messages.ts";
 import type { Purse } from "../../limits/purse.ts";
+import type { Reservation } from "../../limits/reservation.ts";
 import { Tick } from "../tick.ts";
 import { type AccountRows, type Scoped, TenantBook } from "./tenant-book.ts";
 
 const EXPIRE_BATCH = 500;
+
+type Settled = (reservation: Reservation, settledTokens: number, nowMs: number) => void;
 
 /** What an admission decided, and when its reservation runs out. */
 export interface Admission {
@@ -62,12 +65,15 @@ export class LedgerShell<P extends Scoped> {
     });
   }
 
-  report(reports: readonly BudgetReport[]): Promise<{ stop: string[] }> {
+  /** `seen` is told of each reservation after its report, and of the tokens that the report settled. */
+  report(reports: readonly BudgetReport[], seen?: Settled): Promise<{ stop: string[] }> {
     return this.run((nowMs) => {
       const stop: string[] = [];
       for (const message of reports) {
+        const before = this.book.reservation(message.requestId)?.settledTokens ?? 0;
         const { change, stop: ends } = report(this.book, message, nowMs);
         this.book.apply(change, nowMs);
+        seen?.(change.reservation, change.reservation.settledTokens - before, nowMs);
         if (ends) stop.push(message.requestId);
       }
       return { stop };
