@@ -44,6 +44,27 @@ export const GATE_ANSWER_MAX_MS = 90_000;
 /** Origin calls for one request before its first byte, the first one included. */
 export const ATTEMPTS_MAX = 3;
 
+// --- Resume: streams that outlive their replica ------------------------------------------------------------
+/** Engines that may die with one request; after that nobody gets it any more. */
+export const DEATHS_MAX = 2;
+/** Replicas that are asked to carry one stream on, before it is given up. */
+export const RESUME_CALLS_MAX = 3;
+/** From the cut to the first byte of the rest; a client sees a pause, no more. */
+export const RESUME_WITHIN_MS = 20_000;
+/** Streams of a region that died do not come back all at once. */
+export const RESUME_JITTER_MS = 400;
+/** Wait before a pool that was full is asked again; jitter of the same size comes on top. */
+export const RESUME_RETRY_MS = 250;
+/** What was sent of one stream is kept up to here; a longer one is not carried on. About 9,000 tokens. */
+export const RESUME_KEPT_MAX_BYTES = 2 * 1024 * 1024;
+/** The same for all streams of an isolate. */
+export const RESUME_KEPT_IN_FLIGHT_MAX_BYTES = 24 * 1024 * 1024;
+/** How often what was sent is taken out of the runtime's buffer: one wake-up, whatever the number of events. */
+export const RESUME_DRAIN_MS = 2_000;
+/** Of a pool's capacity this share may begin to carry streams on within one window: new requests get the rest. */
+export const RESUME_SHARE = 0.25;
+export const RESUME_WINDOW_MS = 1_000;
+
 // --- Objects ----------------------------------------------------------------------------------------------
 /** One call to an object. The runtime's own retries take up to 10 s, which is too long to wait for. */
 export const OBJECT_CALL_TIMEOUT_MS = 5_000;
@@ -207,6 +228,8 @@ holds(
   "one request's weight is exact",
 );
 holds(REPORT_INTERVAL_MS < RESERVE_AHEAD_MS, "a stream's reservation outlasts the gap between two reports");
+holds(RESUME_KEPT_MAX_BYTES <= RESUME_KEPT_IN_FLIGHT_MAX_BYTES, "one stream fits into what may be kept");
+holds(RESUME_WITHIN_MS < START_DEADLINE_MS, "an order to carry on is valid as long as it is tried");
 holds(GATE_ANSWER_MAX_MS < 120_000, "the gate answers before the tunnel gives up");
 holds(LISTS_FRESH_MS < LISTS_IN_FORCE_MS, "lists are read again before a request has to wait for them");
 holds(LISTS_IN_FORCE_MS + REDIS_GUARD_TIMEOUT_MS < 10_000, "a denial is in force everywhere within 10 s");

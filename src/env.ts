@@ -9,6 +9,8 @@ export interface OptionalSettings {
   readonly UPSTASH_REDIS_REST_TOKEN?: string;
   /** Requests per 10 s from one client address with one key; default 1,000. */
   readonly FLOOD_REQUESTS_PER_10S?: string;
+  /** "0": no stream is carried on elsewhere; default 1, at most once each. */
+  readonly RESUMES_MAX?: string;
 }
 
 /** Bindings of the Worker, as wrangler.toml declares them. */

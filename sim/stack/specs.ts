@@ -89,6 +89,7 @@ export function gateSpec(
     replicas: { static: region.replicas.map(({ id, url }) => ({ id, url })) },
     concurrencyPerReplica,
     drainMs: 5_000,
+    journal: join(stateDir, `journal-${name}`),
   };
   return {
     name: `gate ${name}`,

@@ -103,7 +103,7 @@ async function settleUsage(
       model: ticket.model,
       attempt: ticket.attempt,
       usage: entry.usage,
-      final: entry.final,
+      final: entry.final && !entry.carriedOn,
       tokensPerSecond: entry.tokensPerSecond ?? 0,
       unsent: entry.unsent ?? false,
     });

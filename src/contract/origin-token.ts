@@ -1,4 +1,5 @@
 import { CLOCK_SKEW_MAX_MS } from "../bounds.ts";
+import type { Told } from "./continuation.ts";
 import { fromBase64Url, mac, sameText, toBase64Url } from "./encoding.ts";
 
 /**
@@ -30,8 +31,19 @@ export interface OriginOrder {
   readonly maxOutputTokens: number | null;
   /** Prompt tokens as estimated by the edge: what is charged where the engine never tells. */
   readonly estimatedPromptTokens: number;
+  /** True where the edge carries a stream on that the gate cuts off; absent from an edge of a version before. */
+  readonly resumable?: boolean;
+  /** Present where this call carries on a stream that broke off elsewhere. */
+  readonly continues?: Continued;
   /** Opaque to the gate; it comes back with every usage report (usage-ticket.ts). */
   readonly ticket: string;
+}
+
+/** What the bill of a stream that is carried on needs to know of the attempt that broke off. */
+export interface Continued {
+  /** That attempt's ticket: where its gate had no last words, this one reports what the client got. */
+  readonly ticket: string;
+  readonly told: Told | null;
 }
 
 export const ORIGIN_TOKEN_HEADER = "x-meridian-token";

@@ -37,6 +37,8 @@ export const usageReportSchema = z.object({
   outcome: outcomeSchema.optional(),
   /** True where the engine never told the usage and the estimate is charged instead. */
   estimated: z.boolean().optional(),
+  /** True where the attempt is over and its stream is carried on by another: the request itself is not over. */
+  carriedOn: z.boolean().optional(),
   tokensPerSecond: z.number().min(0).max(1e6).optional(),
   /**
    * True while nobody got any of it (one JSON that is still being made): it is held and not yet settled, since the

@@ -80,6 +80,8 @@ export class ChoiceReader implements StreamReader {
   readonly #sequences: Sequence[];
   readonly #promptTokens: (number | null)[];
   #cachedTokens = 0;
+  /** Output tokens when the last text was there: those since may be a part of a character. */
+  #textTokens = 0;
 
   constructor(format: ChoiceFormat, plan: ChoicePlan, order: OriginOrder) {
     this.format = format;
@@ -110,6 +112,10 @@ export class ChoiceReader implements StreamReader {
       outputTokens = tokensOf(this.finalUsage.completion_tokens) ?? outputTokens;
     }
     return { promptTokens, cachedTokens: Math.min(this.#cachedTokens, promptTokens), outputTokens };
+  }
+
+  delivered(): Usage | null {
+    return this.promptKnown ? { ...this.usage(), outputTokens: this.#textTokens } : null;
   }
 
   take(event: SseEvent): StreamStep {
@@ -217,7 +223,11 @@ export class ChoiceReader implements StreamReader {
     if (promptTokens !== null) {
       this.#promptTokens[Math.floor(index / this.plan.choicesPerPrompt)] = promptTokens;
     }
+    const text = isJsonObject(choice.delta) ? choice.delta.content : choice.text;
     const finish = choice.finish_reason;
+    if ((typeof text === "string" && text !== "") || typeof finish === "string") {
+      this.#textTokens = this.usage().outputTokens;
+    }
     if (typeof finish === "string" && !sequence.finished) {
       if (FAILED_FINISHES.has(finish)) return `the engine ended it with finish_reason ${finish}`;
       sequence.finished = true;

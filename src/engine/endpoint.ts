@@ -81,6 +81,11 @@ export interface StreamReader {
   take(event: SseEvent): StreamStep;
   /** Tokens so far. */
   usage(): Usage;
+  /**
+   * Tokens up to the last text that the client got: what a stream has cost that is cut off here and carried on elsewhere.
+   * Null where the engine does not count as it goes.
+   */
+  delivered?(): Usage | null;
   /** True once an engine told the prompt's tokens. */
   readonly promptKnown: boolean;
   /** Frames that end the client's stream properly now, with `finish_reason: "length"` (a budget's stop). */

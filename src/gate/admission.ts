@@ -68,11 +68,23 @@ function wellFormed(order: OriginOrder): boolean {
     /^[\x21-\x7e]{1,256}$/.test(order.requestId) &&
     numbers.every(Number.isFinite) &&
     spans.every((span) => Number.isFinite(span) && span > 0) &&
+    continuesWell(order) &&
     count(order.attempt) &&
     count(order.estimatedPromptTokens) &&
     (order.maxOutputTokens === null || count(order.maxOutputTokens)) &&
     typeof order.ticket === "string" &&
     order.ticket.length > 0 &&
     order.ticket.length <= 2_048
+  );
+}
+
+function continuesWell({ continues }: OriginOrder): boolean {
+  if (continues === undefined) return true;
+  const { ticket, told } = continues;
+  const counts = told === null ? [] : [told.promptTokens, told.outputTokens];
+  return (
+    typeof ticket === "string" &&
+    ticket.length <= 2_048 &&
+    counts.every((count) => Number.isSafeInteger(count) && count >= 0)
   );
 }

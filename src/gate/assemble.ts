@@ -6,6 +6,7 @@ import { BODIES_HELD_MAX_BYTES, GONE_REPLICA_GAP_MS } from "./bounds.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import type { GateConfig } from "./config.ts";
 import { type Resolve, systemResolve } from "./discovery.ts";
+import { Journal } from "./journal.ts";
 import { createLog, type Log } from "./log.ts";
 import { Meter } from "./meter.ts";
 import { Counters } from "./metrics.ts";
@@ -42,7 +43,7 @@ export async function assemble(config: GateConfig, options: GateOptions): Promis
   const newest = Math.max(...keys.keys());
   const tallies = new Tallies();
   const meter = new Meter(tallies);
-  const outbox = new Outbox();
+  const outbox = new Outbox(config.journal === undefined ? null : new Journal(config.journal));
   const leaving = { value: false };
   const draining = () => leaving.value;
 

@@ -10,6 +10,9 @@ import {
 
 /** Opening a connection to a replica in the same network; longer means that its host is gone. */
 export const CONNECT_TIMEOUT_MS = 2_000;
+/** Looking whether an engine that broke a connection off is still there; the stream's cut waits for it. */
+export const GONE_CHECK_MS = 200;
+export const GONE_AGAIN_MS = 60;
 /** uvicorn closes an idle connection after 5 s; the gate drops its own before, so as not to race it. */
 export const ENGINE_IDLE_SOCKET_MS = 4_000;
 /** An error body of an engine; what is longer is cut off. */

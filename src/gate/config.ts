@@ -64,8 +64,10 @@ const fileSchema = z.strictObject({
   /** Requests that this gate has open at one replica, at most; a hard cap. */
   concurrencyPerReplica: z.number().int().min(1).max(8_192),
   drainMs: z.number().int().min(0).max(3_600_000).default(GATE_DRAIN_MS),
-  /** Whether a broken plain-text stream is cut off, so that the edge resumes it elsewhere. */
-  resumable: z.boolean().default(false),
+  /** Whether a stream that breaks is cut off where the edge says that it carries it on; else it ends with an error. */
+  resumable: z.boolean().default(true),
+  /** File for reports that the edge does not have yet; without one, a gate that is killed loses them. */
+  journal: z.string().min(1).optional(),
   quiet: z.boolean().default(false),
 });
 

@@ -64,6 +64,15 @@ export class EdgeAnswer {
     closeUnread(this.#res);
   }
 
+  /** Ends a stream abruptly after its last words, for an edge that carries it on. Only once it was begun. */
+  cut(lastWords: string): void {
+    const rest = this.#held + lastWords;
+    this.#held = "";
+    if (rest !== "") this.#res.write(rest);
+    this.#res.socket?.destroySoon();
+    closeUnread(this.#res);
+  }
+
   /** An end that nobody takes for a proper one: a true status while there is none yet, an abrupt cut after that. */
   break(ending: Ending): void {
     if (this.sent) {

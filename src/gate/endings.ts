@@ -13,6 +13,8 @@ export interface Ending {
   readonly engineRuns: boolean;
   /** What it says about the replica, for the breaker. */
   readonly verdict: "ok" | "failed" | "overloaded" | "draining" | "none";
+  /** The engine had the request and died with it: the request may be why. */
+  readonly died?: boolean;
 }
 
 export const COMPLETE: Ending = {
@@ -119,6 +121,9 @@ export function engineEnding(error: EngineError, model: string): Ending {
     case "draining":
       return { ...overloaded(model), verdict: "draining" };
     case "failed":
-      return failed(`the engine answered ${error.status}`);
+      return { ...failed(`the engine answered ${error.status}`), died: ENGINE_DEAD.test(error.message) };
   }
 }
+
+/** What vLLM's API process says when the process that computes is gone (docs/vllm.md). */
+const ENGINE_DEAD = /EngineCore|EngineDead/;

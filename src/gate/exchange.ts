@@ -1,11 +1,9 @@
-import type { IncomingMessage, ServerResponse } from "node:http";
+import type { IncomingMessage } from "node:http";
 import { CLOCK_SKEW_MAX_MS, REQUEST_DEADLINE_MS } from "../bounds.ts";
 import type { OriginOrder } from "../contract/origin-token.ts";
 import type { Usage } from "../contract/report.ts";
 import { readEngineError } from "../engine/failure.ts";
-import type { ErrorShape } from "../errors.ts";
 import { BRIDGE_INTERVAL_MS } from "./bounds.ts";
-import type { Clock } from "./clock.ts";
 import { EdgeAnswer } from "./edge-answer.ts";
 import {
   brokenOff,
@@ -20,41 +18,12 @@ import {
   STOPPED,
   TOKEN_GAP_TIMEOUT,
 } from "./endings.ts";
-import type { Answer } from "./relay/answer.ts";
-import { type EngineCall, isRefused, readErrorText } from "./upstream.ts";
+import type { Setup } from "./setup.ts";
+import { isRefused, readErrorText } from "./upstream.ts";
 import { due, type Watch } from "./watch.ts";
 
 /** Whatever an order says; also keeps timers in their range. */
 const LIFE_MAX_MS = REQUEST_DEADLINE_MS + CLOCK_SKEW_MAX_MS;
-
-export interface Setup {
-  readonly order: OriginOrder;
-  readonly errorShape: ErrorShape;
-  readonly res: ServerResponse;
-  readonly call: EngineCall;
-  readonly answer: Answer;
-  readonly clock: Clock;
-  /** False where nothing is to be seen of the first token: one JSON that the engine generates. */
-  readonly firstTokenSeen: boolean;
-  /** Whether the edge can carry on a stream that is cut off. */
-  readonly resumable: boolean;
-  readonly answerMaxMs: number;
-  readonly abortDrainMs: number;
-  /** Called once, when nothing more will be counted. */
-  onEnded(summary: Summary): void;
-}
-
-export interface Summary {
-  readonly ending: Ending;
-  /** Whether the edge got anything but a true error status. */
-  readonly sent: boolean;
-  readonly firstTokenMs: number | null;
-  readonly durationMs: number;
-  /** False when the engine never heard of the request. */
-  readonly engineReached: boolean;
-  /** True when the replica refused the connection. */
-  readonly connectionRefused: boolean;
-}
 
 /**
  * One answer on its way from an engine to the edge.
@@ -73,6 +42,7 @@ export class Exchange {
   #upstream: IncomingMessage | null = null;
   #stopWanted = false;
   #connectionRefused = false;
+  #cut = false;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(setup: Setup) {
@@ -106,8 +76,10 @@ export class Exchange {
     return this.#setup.order;
   }
 
+  /** Of a stream that may be cut off, no more than what the client got by then: the rest is made anew elsewhere. */
   usage(): Usage {
-    return this.#setup.answer.usage();
+    const { answer, resumable } = this.#setup;
+    return resumable ? answer.delivered() : answer.usage();
   }
 
   /** True once a token was seen or anything was sent: from then on this attempt is on the bill. */
@@ -203,7 +175,16 @@ export class Exchange {
   #onUpstreamError(error: unknown): void {
     this.#connectionRefused = isRefused(error);
     const code = (error as NodeJS.ErrnoException | null)?.code ?? "unknown";
-    this.#engineDone(this.#setup.answer.complete ? COMPLETE : failed(`the connection failed: ${code}`));
+    const { answer, call } = this.#setup;
+    if (answer.complete) this.#engineDone(COMPLETE);
+    else if (code !== "ECONNRESET" || this.#watch.firstTokenAtMs !== null) {
+      this.#engineDone(failed(`the connection failed: ${code}`));
+    } else {
+      // Before the first token the edge would go on to the next engine, and the next: it should know who died.
+      void call.gone().then((died) => {
+        this.#engineDone({ ...failed(`the connection failed: ${code}`), died });
+      });
+    }
   }
 
   /** Nothing more will come from the engine. */
@@ -248,7 +229,8 @@ export class Exchange {
     this.#ending = ending;
     clearTimeout(this.#timer);
     if (!this.#edge.gone) this.#tellEdge(ending);
-    if (!ending.engineRuns || (aborted && ending === STOPPED)) {
+    // What the engine makes after a cut nobody gets: it is not read, and so not on the bill.
+    if (this.#cut || !ending.engineRuns || (aborted && ending === STOPPED)) {
       this.#finish();
       return;
     }
@@ -259,8 +241,12 @@ export class Exchange {
 
   #tellEdge(ending: Ending): void {
     const fails = ending.failure !== null;
-    const isCut = fails && this.#setup.resumable && ending.retryable;
-    const text = (fails && !this.#edge.sent) || isCut ? null : this.#closing(ending);
+    this.#cut = fails && this.#setup.resumable && ending.retryable && this.#edge.sent;
+    if (this.#cut) {
+      this.#edge.cut(this.#setup.answer.lastWords());
+      return;
+    }
+    const text = fails && !this.#edge.sent ? null : this.#closing(ending);
     if (text === null) this.#edge.break(ending);
     else this.#edge.end(text);
   }
@@ -285,6 +271,7 @@ export class Exchange {
     onEnded({
       ending: this.#ending,
       sent: this.#edge.sent,
+      cut: this.#cut,
       firstTokenMs: firstTokenAtMs === null ? null : firstTokenAtMs - startedAtMs,
       durationMs: clock.monotonicMs() - startedAtMs,
       engineReached: call.reached,

@@ -138,9 +138,10 @@ export function finalReport(
   usage: Usage,
   outcome: Outcome,
   estimated: boolean,
+  carriedOn = false,
 ): UsageReport {
   const report: UsageReport = { ticket: order.ticket, usage: { ...usage }, final: true, outcome };
-  return estimated ? { ...report, estimated } : report;
+  return { ...report, ...(estimated ? { estimated } : {}), ...(carriedOn ? { carriedOn } : {}) };
 }
 
 function keyOf(order: OriginOrder): string {

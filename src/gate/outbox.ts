@@ -1,5 +1,6 @@
 import { REPORT_BACKLOG_MAX, REPORT_ENTRIES_MAX, REPORT_INTERVAL_MS, REPORT_MAX_BYTES } from "../bounds.ts";
 import type { Tally, UsageReport } from "../contract/report.ts";
+import type { Journal } from "./journal.ts";
 import type { Meter } from "./meter.ts";
 import type { Tallies } from "./tallies.ts";
 
@@ -25,7 +26,13 @@ export class Outbox {
   #deferredUntilMs = 0;
   #pending: Batch | null = null;
   #sequence = 0;
+  readonly #journal: Journal | null;
   dropped = 0;
+
+  constructor(journal: Journal | null = null) {
+    this.#journal = journal;
+    if (journal !== null) this.#ready.push(...journal.left);
+  }
 
   /** Final reports that wait, those under way included. */
   get backlog(): number {
@@ -45,6 +52,7 @@ export class Outbox {
 
   add(report: UsageReport): void {
     this.#ready.push(report);
+    this.#journal?.add(report);
     if (this.#ready.length + this.#deferred.length <= REPORT_BACKLOG_MAX) return;
     this.dropped += 1;
     if (this.#deferred.shift() === undefined) this.#ready.shift();
@@ -78,8 +86,10 @@ export class Outbox {
     this.#pending = null;
     // What is not final comes again by itself: the request is still open, or its final report waits.
     const kept = again.map((index) => batch.usage[index]).filter((report) => report?.final === true);
-    if (kept.length === 0) return;
-    this.#deferred.push(...(kept as UsageReport[]));
-    this.#deferredUntilMs = nowMs + REPORT_INTERVAL_MS;
+    if (kept.length > 0) {
+      this.#deferred.push(...(kept as UsageReport[]));
+      this.#deferredUntilMs = nowMs + REPORT_INTERVAL_MS;
+    }
+    this.#journal?.taken([...this.#deferred, ...this.#ready]);
   }
 }

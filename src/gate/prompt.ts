@@ -3,6 +3,11 @@ import type { EndpointId, JsonObject } from "../engine/endpoint.ts";
 import { TOKENIZE_IN_FLIGHT_MAX, TOKENIZE_TIMEOUT_MS } from "./bounds.ts";
 import { tokenizeQuestions } from "./prompt-questions.ts";
 
+export interface EngineAddress {
+  readonly url: string;
+  readonly apiKey: string | undefined;
+}
+
 export interface PromptCount {
   readonly tokens: number;
   /** True where the edge's estimate had to do. */
@@ -19,7 +24,7 @@ export async function countPrompt(
   endpoint: EndpointId,
   body: JsonObject,
   order: OriginOrder,
-  engine: { readonly url: string; readonly apiKey: string | undefined },
+  engine: EngineAddress,
 ): Promise<PromptCount> {
   const estimate = { tokens: order.estimatedPromptTokens, estimated: true };
   const questions = tokenizeQuestions(endpoint, body);
@@ -28,7 +33,7 @@ export async function countPrompt(
   try {
     const signal = AbortSignal.timeout(TOKENIZE_TIMEOUT_MS);
     let tokens = 0;
-    for (const question of questions) tokens += await ask(engine, question, signal);
+    for (const question of questions) tokens += (await tokenize(engine, question, signal)).count;
     return { tokens, estimated: false };
   } catch {
     return estimate;
@@ -37,11 +42,12 @@ export async function countPrompt(
   }
 }
 
-async function ask(
-  engine: { url: string; apiKey: string | undefined },
+/** Asks an engine how it cuts a text into tokens. Rejects where it cannot tell. */
+export async function tokenize(
+  engine: EngineAddress,
   question: JsonObject,
   signal: AbortSignal,
-): Promise<number> {
+): Promise<{ readonly count: number; readonly tokens: readonly number[] }> {
   const response = await fetch(`${engine.url}/tokenize`, {
     method: "POST",
     redirect: "error",
@@ -52,10 +58,10 @@ async function ask(
     body: JSON.stringify(question),
     signal,
   });
-  const answer = (await response.json()) as { count?: unknown };
-  const { count } = answer;
+  const answer = (await response.json()) as { count?: unknown; tokens?: unknown };
+  const { count, tokens } = answer;
   if (response.status !== 200 || typeof count !== "number" || !Number.isSafeInteger(count) || count < 0) {
     throw new Error("no count");
   }
-  return count;
+  return { count, tokens: Array.isArray(tokens) ? (tokens as number[]) : [] };
 }

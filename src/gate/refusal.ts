@@ -12,15 +12,19 @@ export function sendFailure(
   res: ServerResponse,
   failure: Failure,
   shape: ErrorShape,
-  how: { readonly retryable: boolean; readonly outcome: Outcome },
+  how: { readonly retryable: boolean; readonly outcome: Outcome; readonly died?: boolean },
 ): void {
   sendJson(res, told(failure).status, errorBody(failure, shape), {
     ...retryHeaders(failure),
     ...closing(res),
     [RETRYABLE_HEADER]: how.retryable ? "yes" : "no",
     [OUTCOME_HEADER]: how.outcome,
+    ...(how.died ? { [DIED_HEADER]: "yes" } : {}),
   });
 }
+
+/** On the same: the engine died with the request, which may be why. */
+export const DIED_HEADER = "x-meridian-engine-died";
 
 /** For whoever is not an edge of this deployment. Says nothing about what was wrong. */
 export function sendUnauthorized(res: ServerResponse, status: 401 | 403): void {

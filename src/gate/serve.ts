@@ -1,10 +1,12 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { BODY_MAX_BYTES } from "../bounds.ts";
 import type { OriginOrder } from "../contract/origin-token.ts";
+import type { UsageReport } from "../contract/report.ts";
 import type { Endpoint, JsonObject, Prepared } from "../engine/endpoint.ts";
 import { type AdmissionParts, admit } from "./admission.ts";
 import { type ByteBudget, bodyBytes, readJsonBody } from "./body.ts";
 import type { Clock } from "./clock.ts";
+import { type Carried, carryOn } from "./continue.ts";
 import { CLIENT_GONE, DEADLINE, type Ending, engineEnding, failed, overloaded, refused } from "./endings.ts";
 import { Exchange } from "./exchange.ts";
 import type { Log } from "./log.ts";
@@ -13,6 +15,7 @@ import type { Counters } from "./metrics.ts";
 import { sendFailure, sendUnauthorized } from "./refusal.ts";
 import { aggregateAnswer } from "./relay/aggregate.ts";
 import type { Answer } from "./relay/answer.ts";
+import type { EngineErrorEnding } from "./relay/events.ts";
 import { streamAnswer } from "./relay/stream.ts";
 import { wholeAnswer } from "./relay/whole.ts";
 import type { Replica, Replicas } from "./replicas.ts";
@@ -80,17 +83,19 @@ export async function serve(
     parts.bodies.give(heldBytes);
   };
   const body = await readJsonBody(req, BODY_MAX_BYTES, order.startByMs - parts.clock.epochMs());
-  const plan = body.ok ? planFor(endpoint, body.json, order) : null;
+  const plan = body.ok ? await planFor(parts, endpoint, body.json, order, replica) : null;
   const left = (!body.ok && body.failure === null) || res.destroyed;
   const late = parts.clock.epochMs() > order.startByMs;
-  if (plan !== null && !left && !late) {
+  if (plan !== null && "prepared" in plan && !left && !late) {
     relay(parts, { endpoint, plan, order, replica, res, release });
     return;
   }
   release();
+  if (plan !== null && "text" in plan && !left) return sendRest(parts, plan, order, res);
   if (left) turnAway(CLIENT_GONE, "left_early");
   else if (late) turnAway(DEADLINE, "late");
   else if (!body.ok && body.failure !== null) turnAway(refused(body.failure), body.failure.tag);
+  else if (plan !== null && "ending" in plan) turnAway(plan.ending, "uncounted");
   else turnAway({ ...failed("cannot be prepared"), retryable: false }, "unprepared");
 }
 
@@ -116,17 +121,52 @@ function whyNot(
 
 interface Plan {
   readonly prepared: Prepared;
+  readonly path: string;
   readonly answer: Answer;
+  /** Where a stream is carried on: the bill of the attempt before, once it is known. */
+  before?(): UsageReport | null;
 }
 
 /** Null where the body is none that the edge can have accepted: the endpoints trust the edge's check. */
-function planFor(endpoint: Endpoint, body: JsonObject, order: OriginOrder): Plan | null {
+async function planFor(
+  parts: ServeParts,
+  endpoint: Endpoint,
+  body: JsonObject,
+  order: OriginOrder,
+  replica: Replica,
+): Promise<Plan | Exclude<Carried, { kind: "relay" }> | null> {
   try {
-    const prepared = endpoint.prepare(body, order);
-    return { prepared, answer: answerFor(endpoint, prepared, body, order) };
+    const { continues } = order;
+    if (continues === undefined) {
+      const prepared = endpoint.prepare(body, order);
+      const answer = answerFor(endpoint, prepared, body, order);
+      return { prepared, path: endpoint.enginePath, answer };
+    }
+    const engine = { url: replica.url, apiKey: parts.engineApiKey };
+    const carried = await carryOn(endpoint, body, { ...order, continues }, engine, errorEnding(order));
+    if (carried.kind !== "relay") return carried;
+    const { path, answer, before } = carried;
+    return { prepared: { mode: "stream", body: carried.body }, path, answer, before };
   } catch {
     return null;
   }
+}
+
+/** The rest of a stream to which no token is missing. */
+function sendRest(
+  parts: ServeParts,
+  { text, before }: Extract<Carried, { kind: "finished" }>,
+  order: OriginOrder,
+  res: ServerResponse,
+): void {
+  res.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-store" });
+  res.end(text);
+  if (before !== null) parts.reporter.final(before);
+  parts.reporter.final(finalReport(order, NO_USAGE, "complete", false));
+}
+
+function errorEnding(order: OriginOrder): EngineErrorEnding {
+  return (status, message) => engineEnding({ status, message, param: null }, order.servedModel);
 }
 
 interface Relay {
@@ -141,7 +181,7 @@ interface Relay {
 
 function relay(parts: ServeParts, request: Relay): void {
   const { endpoint, order, replica, res, release } = request;
-  const { prepared, answer } = request.plan;
+  const { prepared, path, answer, before } = request.plan;
   const { clock, meter, engine } = parts;
   const firstTokenSeen = prepared.mode !== "whole" || ANSWERS_AT_ONCE.has(endpoint.id);
   const exchange = new Exchange({
@@ -150,14 +190,14 @@ function relay(parts: ServeParts, request: Relay): void {
     res,
     call: engine.call({
       baseUrl: replica.url,
-      path: endpoint.enginePath,
+      path,
       requestId: order.requestId,
       body: JSON.stringify(prepared.body),
     }),
     answer,
     clock,
     firstTokenSeen,
-    resumable: parts.resumable && prepared.mode === "stream",
+    resumable: parts.resumable && order.resumable === true && prepared.mode === "stream",
     answerMaxMs: parts.answerMaxMs,
     abortDrainMs: parts.abortDrainMs,
     onEnded(summary) {
@@ -166,7 +206,10 @@ function relay(parts: ServeParts, request: Relay): void {
       parts.tallies.count(replica.id, order.servedModel, summary.ending.verdict, waitedMs);
       if (summary.connectionRefused) parts.replicas.refused(replica.id);
       if (summary.ending.verdict === "draining") parts.replicas.drains(replica.id);
-      void settle(parts, { endpoint, prepared, order, replica, answer, summary, exchange });
+      void settle(parts, {
+        ...{ endpoint, prepared, order, replica, answer, summary, exchange },
+        ...(before === undefined ? {} : { before }),
+      });
     },
   });
   meter.begin(exchange, clock.monotonicMs());
@@ -175,8 +218,7 @@ function relay(parts: ServeParts, request: Relay): void {
 }
 
 function answerFor(endpoint: Endpoint, prepared: Prepared, body: JsonObject, order: OriginOrder): Answer {
-  const engineError = (status: number, message: string) =>
-    engineEnding({ status, message, param: null }, order.servedModel);
+  const engineError = errorEnding(order);
   switch (prepared.mode) {
     case "stream":
       return streamAnswer(endpoint.reader(body, order), engineError);

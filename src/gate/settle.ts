@@ -1,8 +1,8 @@
 import type { OriginOrder } from "../contract/origin-token.ts";
-import type { Usage } from "../contract/report.ts";
+import type { Usage, UsageReport } from "../contract/report.ts";
 import type { Endpoint, Prepared } from "../engine/endpoint.ts";
 import type { Ending } from "./endings.ts";
-import type { Exchange, Summary } from "./exchange.ts";
+import type { Exchange } from "./exchange.ts";
 import type { Log } from "./log.ts";
 import { finalReport, type Meter } from "./meter.ts";
 import type { Counters } from "./metrics.ts";
@@ -10,6 +10,7 @@ import { countPrompt } from "./prompt.ts";
 import type { Answer } from "./relay/answer.ts";
 import type { Replica } from "./replicas.ts";
 import type { Reporter } from "./reporter.ts";
+import type { Summary } from "./setup.ts";
 
 export interface SettleParts {
   readonly engineApiKey: string | undefined;
@@ -27,22 +28,33 @@ export interface Ended {
   readonly answer: Answer;
   readonly summary: Summary;
   readonly exchange: Exchange;
+  /** The bill of the attempt that this one carried on, where nobody else tells it. */
+  before?(): UsageReport | null;
 }
 
 /** The last word on a request: to the bill and to the log. Never rejects. */
 export async function settle(parts: SettleParts, ended: Ended): Promise<void> {
   const { order, replica, answer, summary, exchange } = ended;
   const { ending } = summary;
-  // Nothing was sent and another replica may do better: the edge goes on under the same reservation.
-  const again = ending.failure !== null && ending.retryable && !summary.sent;
-  const { usage, estimated } = again
-    ? { usage: answer.usage(), estimated: false }
-    : await billOf(parts, ended);
+  // Nothing was sent and another replica may do better: the edge goes on under the same reservation. White space that
+  // bridged the wait for one JSON is nothing, too.
+  const toldNothing = !summary.sent || ended.prepared.mode !== "stream";
+  const again = ending.failure !== null && ending.retryable && toldNothing;
+  const { usage, estimated } = summary.cut
+    ? { usage: answer.delivered(), estimated: false }
+    : again
+      ? { usage: answer.usage(), estimated: false }
+      : await billOf(parts, ended);
   // Open until now, so that a gate that leaves waits for the bill.
   parts.meter.end(exchange);
   // A breaker should know of a failure as soon as a budget knows of a bill.
+  const before = ended.before?.() ?? null;
   if (again) parts.reporter.hurry();
-  else parts.reporter.final(finalReport(order, usage, ending.outcome, estimated));
+  else {
+    // First: the request is over with the other.
+    if (before !== null) parts.reporter.final(before);
+    parts.reporter.final(finalReport(order, usage, ending.outcome, estimated, summary.cut));
+  }
 
   if (estimated) parts.counters.estimated += 1;
   parts.counters.end(ending.outcome, usage, answer.events, ending.engineRuns);

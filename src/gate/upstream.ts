@@ -1,6 +1,12 @@
 import { Agent, type ClientRequest, type IncomingMessage, request } from "node:http";
-import type { Socket } from "node:net";
-import { CONNECT_TIMEOUT_MS, ENGINE_ERROR_MAX_BYTES, ENGINE_IDLE_SOCKET_MS } from "./bounds.ts";
+import { connect, type Socket } from "node:net";
+import {
+  CONNECT_TIMEOUT_MS,
+  ENGINE_ERROR_MAX_BYTES,
+  ENGINE_IDLE_SOCKET_MS,
+  GONE_AGAIN_MS,
+  GONE_CHECK_MS,
+} from "./bounds.ts";
 
 /** One call to an engine, which can be left in two ways. */
 export interface EngineCall {
@@ -13,6 +19,8 @@ export interface EngineCall {
   halfClose(): void;
   /** False when it was left before there was a connection: then the engine never heard of it. */
   readonly reached: boolean;
+  /** Whether nothing listens at the engine any more. A connection that broke is no proof of that. */
+  gone(): Promise<boolean>;
   /** Closes the connection at once. */
   destroy(): void;
 }
@@ -84,6 +92,7 @@ function callEngine(to: EngineRequest, apiKey: string | undefined, pooled: Agent
     get reached() {
       return reached;
     },
+    gone: () => isGone(to.baseUrl),
     destroy() {
       left = true;
       current.destroy();
@@ -117,6 +126,27 @@ function limitConnecting(socket: Socket): void {
   }, CONNECT_TIMEOUT_MS);
   socket.once("connect", () => clearTimeout(timer));
   socket.once("close", () => clearTimeout(timer));
+}
+
+/** Looks twice: of a process that is being killed the connections may end before its listener does. */
+async function isGone(baseUrl: string): Promise<boolean> {
+  if (await refusesConnections(baseUrl)) return true;
+  await new Promise((resolve) => setTimeout(resolve, GONE_AGAIN_MS));
+  return refusesConnections(baseUrl);
+}
+
+function refusesConnections(baseUrl: string): Promise<boolean> {
+  const { hostname, port } = new URL(baseUrl);
+  return new Promise((resolve) => {
+    const socket = connect({ host: hostname, port: Number(port) || 80, timeout: GONE_CHECK_MS });
+    const done = (gone: boolean) => {
+      socket.destroy();
+      resolve(gone);
+    };
+    socket.once("connect", () => done(false));
+    socket.once("timeout", () => done(false));
+    socket.once("error", (error) => done(isRefused(error)));
+  });
 }
 
 /** True when nothing listens there: the replica is gone, not just slow. */

@@ -5,6 +5,7 @@ import {
   TOKEN_GAP_TIMEOUT_MS,
 } from "../bounds.ts";
 import { type Model, signingVersion } from "../catalogue.ts";
+import { CONTINUATION_TYPE, type Continuation, envelope, type Told } from "../contract/continuation.ts";
 import { ORIGIN_TOKEN_HEADER, type OriginOrder, signOrder } from "../contract/origin-token.ts";
 import { signTicket } from "../contract/usage-ticket.ts";
 import type { Failure } from "../errors.ts";
@@ -12,6 +13,13 @@ import type { PermitOutcome } from "../routing/messages.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Reservation } from "./reserve.ts";
 import type { Seat } from "./seat.ts";
+
+/** A stream that is to be carried on, and what is known of it. */
+export interface BrokenOff {
+  readonly attempt: number;
+  readonly continuation: Continuation;
+  readonly told: Told | null;
+}
 
 /** What came of one origin call before its first byte. */
 export type CallResult =
@@ -21,6 +29,8 @@ export type CallResult =
       readonly kind: "retry";
       readonly failure: Failure;
       readonly outcome: PermitOutcome;
+      /** The engine died with it. */
+      readonly died: boolean;
       /** No gate of the pool could be reached: its other replicas cannot either. */
       readonly poolOut: boolean;
     }
@@ -34,9 +44,12 @@ export async function callGate(
   reservation: Reservation,
   seat: Seat,
   attempt: number,
+  broken?: BrokenOff,
 ): Promise<CallResult> {
   const { pool } = seat.candidate;
-  const token = await originToken(exchange, model, reservation, seat, attempt);
+  const token = await originToken(exchange, model, reservation, seat, attempt, broken);
+  const body = broken === undefined ? exchange.bytes : envelope(broken.continuation, exchange.bytes);
+  const type = broken === undefined ? "application/json" : CONTINUATION_TYPE;
   const gates = startingAt(pool.gates, attempt + exchange.trace.requestId.charCodeAt(0));
   const abort = new AbortController();
   const timer = setTimeout(() => abort.abort(), answerDeadlineMs(exchange, model));
@@ -49,8 +62,8 @@ export async function callGate(
       try {
         const response = await fetch(`${gate}${exchange.endpoint.path}`, {
           method: "POST",
-          headers: { "content-type": "application/json", [ORIGIN_TOKEN_HEADER]: token },
-          body: exchange.bytes,
+          headers: { "content-type": type, [ORIGIN_TOKEN_HEADER]: token },
+          body,
           signal: abort.signal,
           redirect: "manual",
         });
@@ -64,6 +77,7 @@ export async function callGate(
       kind: "retry",
       failure: { tag: "origin_failed", internalDetail: unreachable },
       outcome: "failed",
+      died: false,
       poolOut: !abort.signal.aborted,
     };
   } finally {
@@ -87,13 +101,14 @@ async function resultOf(response: Response, abort: AbortController, model: Model
   if (outcome === "overloaded") {
     const retryAfterMs = Number(headers.get("retry-after-ms")) || 1_000;
     const failure: Failure = { tag: "no_capacity", model: model.id, retryAfterMs };
-    return { kind: "retry", failure, outcome, poolOut: false };
+    return { kind: "retry", failure, outcome, died: false, poolOut: false };
   }
   const internalDetail = `gate answered ${status} (${outcome ?? "?"})`;
   return {
     kind: "retry",
     failure: { tag: "origin_failed", internalDetail },
     outcome: "failed",
+    died: headers.get("x-meridian-engine-died") === "yes",
     poolOut,
   };
 }
@@ -113,23 +128,29 @@ async function originToken(
   reservation: Reservation,
   seat: Seat,
   attempt: number,
+  broken?: BrokenOff,
 ): Promise<string> {
   const { secrets, claims, trace, call } = exchange;
   const { pool } = seat.candidate;
   const nowMs = Date.now();
-  const ticket = await signTicket(
-    {
-      ...reservation.address,
-      requestId: trace.requestId,
-      attempt,
-      keyId: claims.keyId,
-      pool: pool.id,
-      model: call.model,
-      issuedAtMs: nowMs,
-      basis: reservation.basis,
-    },
-    secrets.ticketKey,
-  );
+  const ticketOf = (attempt: number) =>
+    signTicket(
+      {
+        ...reservation.address,
+        requestId: trace.requestId,
+        attempt,
+        keyId: claims.keyId,
+        pool: pool.id,
+        model: call.model,
+        issuedAtMs: nowMs,
+        basis: reservation.basis,
+      },
+      secrets.ticketKey,
+    );
+  const ticket = await ticketOf(attempt);
+  // The pool that carries a stream on may also report on the attempt before, whose gate may be gone.
+  const continues =
+    broken === undefined ? {} : { continues: { ticket: await ticketOf(broken.attempt), told: broken.told } };
   const order: OriginOrder = {
     pool: pool.id,
     secretVersion: signingVersion(pool),
@@ -146,6 +167,8 @@ async function originToken(
     maxOutputTokens: forcedOutputTokens(exchange, model, reservation),
     estimatedPromptTokens: reservation.estimatedPromptTokens,
     ticket,
+    resumable: exchange.resumable,
+    ...continues,
   };
   return signOrder(order, await secrets.poolKey(pool.id, signingVersion(pool)));
 }

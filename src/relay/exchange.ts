@@ -17,6 +17,10 @@ export interface Exchange {
   readonly call: Call;
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly client: Position;
+  /** Whether a stream of it that breaks off can be carried on elsewhere. */
+  readonly resumable: boolean;
+  /** Whether an engine would say the same again: temperature 0. */
+  readonly exact: boolean;
   /** Epoch milliseconds after which no origin may start it, and at which it ends whatever happens. */
   readonly startByMs: number;
   readonly deadlineMs: number;

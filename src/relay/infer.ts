@@ -1,4 +1,4 @@
-import { ATTEMPTS_MAX, REQUEST_DEADLINE_MS, START_DEADLINE_MS } from "../bounds.ts";
+import { ATTEMPTS_MAX, DEATHS_MAX, REQUEST_DEADLINE_MS, START_DEADLINE_MS } from "../bounds.ts";
 import type { Model } from "../catalogue.ts";
 import { randomBase62 } from "../contract/encoding.ts";
 import type { Endpoint } from "../engine/endpoint.ts";
@@ -43,13 +43,14 @@ export async function infer(
 
     // 2 parse
     const parseMs = Date.now();
-    const { call, bytes, done: letGo } = await readCall(request, endpoint);
+    const { call, bytes, exact, resumable: fit, done: letGo } = await readCall(request, endpoint);
     done = letGo;
     trace.model = call.model;
     trace.streamed = call.stream;
     trace.spent("parse", parseMs);
+    const resumable = fit && env.RESUMES_MAX !== "0";
     const exchange: Exchange = {
-      ...{ request, env, ctx, secrets, trace, endpoint, claims, call, bytes, client },
+      ...{ request, env, ctx, secrets, trace, endpoint, claims, call, bytes, client, resumable, exact },
       startByMs: startMs + START_DEADLINE_MS,
       deadlineMs: startMs + REQUEST_DEADLINE_MS,
     };
@@ -66,9 +67,13 @@ export async function infer(
     const admission = await admit(exchange, view, model);
 
     // 5 call, 6 pipe, 7 release
-    const { answer, seat, attempts } = await firstAnswer(exchange, model, admission);
+    const { answer, seat, attempts, tried } = await firstAnswer(exchange, model, admission);
     trace.status = answer.response.status;
-    return new Response(pipeAnswer(exchange, answer, seat, admission.reservation), {
+    const { reservation, candidates } = admission;
+    // The body is held until the stream has ended: it may have to be sent again.
+    if (resumable) done = () => {};
+    const plan = { model, reservation, candidates, tried, letGo };
+    return new Response(pipeAnswer(exchange, answer, seat, plan), {
       status: answer.response.status,
       headers: answerHeaders(exchange, model, answer, seat, admission.reservation, attempts),
     });
@@ -117,7 +122,7 @@ async function firstAnswer(
   exchange: Exchange,
   model: Model,
   { reservation, candidates, seat: first }: Admission,
-): Promise<{ answer: Answer; seat: Seat; attempts: number }> {
+): Promise<{ answer: Answer; seat: Seat; attempts: number; tried: Tried }> {
   const tried: Tried = new Map();
   let failure: Failure | null = null;
   try {
@@ -130,10 +135,12 @@ async function firstAnswer(
       trace.region = seat.candidate.pool.region;
       trace.replica = seat.replica;
       const result = await callGate(exchange, model, reservation, seat, attempt);
-      if (result.kind !== "retry") return { answer: result, seat, attempts: attempt + 1 };
+      if (result.kind !== "retry") return { answer: result, seat, attempts: attempt + 1, tried };
       seat.release(exchange.request.signal.aborted ? "client_gone" : result.outcome);
       failure = result.failure;
       markTried(tried, seat, result.poolOut);
+      if (result.died) trace.deaths += 1;
+      if (trace.deaths >= DEATHS_MAX) break;
       if (exchange.request.signal.aborted || Date.now() >= exchange.startByMs) break;
     }
     throw new FailureError(failure ?? { tag: "internal", internalDetail: "no attempt was made" });
@@ -180,6 +187,8 @@ function answerHeaders(
     // No answer is kept and none is made cheaper yet: both say so, so that clients can rely on them.
     "x-meridian-degraded": "none",
     "x-meridian-cache": "none",
+    // Whether this stream outlives its replica. One JSON is made anew elsewhere: nothing of it was sent.
+    ...(exchange.call.stream ? { "x-meridian-resumable": exchange.resumable ? "yes" : "no" } : {}),
     "server-timing": exchange.trace.serverTiming(),
     ...standingHeaders(reservation.standing, exchange.endpoint.errorShape, Date.now()),
   });

@@ -1,85 +1,142 @@
-import { EDGE_GRACE_MS } from "../bounds.ts";
+import { EDGE_GRACE_MS, TOKEN_GAP_TIMEOUT_MS } from "../bounds.ts";
 import { brokenStream } from "../engine/broken.ts";
 import type { PermitOutcome } from "../routing/messages.ts";
 import { ended } from "../telemetry/metrics.ts";
 import type { RequestEnd } from "../telemetry/trace.ts";
 import type { Exchange } from "./exchange.ts";
-import type { Reservation } from "./reserve.ts";
+import { Kept } from "./keep.ts";
+import { type RelayPlan, resume } from "./resume.ts";
 import type { Seat } from "./seat.ts";
+
+interface Origin {
+  readonly response: Response;
+  readonly abort: AbortController;
+}
 
 /**
  * Pipes an answer to the client, natively: no JavaScript runs for a chunk, which would cost two to three times the
  * pipe itself. The gate ends its body cleanly only when the answer is complete or was ended with an error in its own
- * format; an abrupt cut is a failure, and never looks complete to the client.
+ * format; an abrupt cut is a failure. A stream that can be carried on elsewhere then goes on in the same response;
+ * any other never looks complete to the client.
  */
-export function pipeAnswer(
-  exchange: Exchange,
-  answer: { readonly response: Response; readonly abort: AbortController },
-  seat: Seat,
-  reservation: Reservation,
-): ReadableStream {
+export function pipeAnswer(exchange: Exchange, answer: Origin, seat: Seat, plan: RelayPlan): ReadableStream {
   const { readable, writable } = new IdentityTransformStream();
   // In waitUntil, so that the invocation and with it the permit live as long as the stream does.
-  exchange.ctx.waitUntil(run(exchange, answer, writable, seat, reservation));
+  exchange.ctx.waitUntil(run(exchange, answer, writable, seat, plan));
   return readable;
 }
 
 async function run(
   exchange: Exchange,
-  { response, abort }: { readonly response: Response; readonly abort: AbortController },
+  first: Origin,
   writable: WritableStream<Uint8Array>,
   seat: Seat,
-  reservation: Reservation,
+  plan: RelayPlan,
 ): Promise<void> {
   const { request, trace } = exchange;
-  const leave = () => abort.abort();
+  let origin = first;
+  const leave = () => origin.abort.abort();
   // A stalled origin writes nothing, so no failing write would tell that the client left: the signal does.
   request.signal.addEventListener("abort", leave, { once: true });
   const timer = setTimeout(leave, Math.max(0, exchange.deadlineMs + EDGE_GRACE_MS - Date.now()));
-  seat.keep();
   let end: RequestEnd = "complete";
-  let outcome: PermitOutcome = "answered";
   try {
-    if (response.body) await response.body.pipeTo(writable, { preventAbort: true, preventClose: true });
+    const cut = await pipeOnce(exchange, first, writable, seat, plan);
+    if (cut !== null) {
+      const resumed =
+        exchange.resumable && !request.signal.aborted ? await resume(exchange, plan, seat, cut.sent) : null;
+      if (resumed === null || resumed.kind === "broken") throw cut.error;
+      trace.resumes += 1;
+      await write(writable, resumed.tail);
+      if (resumed.kind === "resumed") {
+        origin = resumed.answer;
+        if (request.signal.aborted) leave();
+        const again = await pipeOnce({ ...exchange, resumable: false }, origin, writable, resumed.seat, plan);
+        if (again !== null) throw again.error;
+      }
+    }
     // The slot is free before the client sees the end: its next request must not find it taken.
-    if (reservation.finishEagerly) await reservation.finish();
+    if (plan.reservation.finishEagerly) await plan.reservation.finish();
     await writable.close();
   } catch (error) {
-    const clientGone = request.signal.aborted;
-    // A gate that died reports nothing any more: its request must not count as running until the silence is noticed.
-    const freed = clientGone ? null : reservation.finish();
-    end = (await breakOff(exchange, response, writable, clientGone)) ? "cut" : "client_gone";
-    outcome = end === "cut" ? "failed" : "client_gone";
-    await freed;
+    end = await breakOff(exchange, first.response, writable, plan);
     trace.internalDetail = String(error);
   } finally {
     clearTimeout(timer);
     request.signal.removeEventListener("abort", leave);
-    abort.abort();
-    seat.release(outcome);
+    leave();
+    plan.letGo();
     ended(trace, end);
   }
 }
 
-/** Tells the client that the answer broke off. False when there is no client any more. */
+/** Pipes one origin's answer to its end. Null when it ended properly, else what is known of the cut. */
+async function pipeOnce(
+  exchange: Exchange,
+  { response, abort }: Origin,
+  writable: WritableStream<Uint8Array>,
+  seat: Seat,
+  { model }: RelayPlan,
+): Promise<{ readonly error: unknown; readonly sent: Uint8Array | null } | null> {
+  const { request } = exchange;
+  let outcome: PermitOutcome = "answered";
+  let kept: Kept | null = null;
+  seat.keep();
+  try {
+    let body = response.body;
+    if (body !== null && exchange.resumable && response.ok) {
+      const [shown, branch] = body.tee();
+      body = shown;
+      const silenceMs = (model.tokenGapTimeoutMs ?? TOKEN_GAP_TIMEOUT_MS) + EDGE_GRACE_MS;
+      kept = new Kept(branch, silenceMs, () => abort.abort());
+    }
+    await body?.pipeTo(writable, { preventAbort: true, preventClose: true });
+    return null;
+  } catch (error) {
+    outcome = request.signal.aborted ? "client_gone" : "failed";
+    const sent = kept === null || request.signal.aborted ? null : await kept.rest();
+    return { error, sent };
+  } finally {
+    kept?.drop();
+    abort.abort();
+    seat.release(outcome);
+  }
+}
+
+async function write(writable: WritableStream<Uint8Array>, text: string): Promise<void> {
+  if (text === "") return;
+  const writer = writable.getWriter();
+  await writer.write(new TextEncoder().encode(text));
+  writer.releaseLock();
+}
+
+/** Tells the client that the answer broke off, if there still is one. */
 async function breakOff(
   exchange: Exchange,
   response: Response,
   writable: WritableStream<Uint8Array>,
-  clientGone: boolean,
-): Promise<boolean> {
+  { reservation }: RelayPlan,
+): Promise<RequestEnd> {
+  const clientGone = exchange.request.signal.aborted;
   const failure = { tag: "stream_broken", internalDetail: "the gate's answer was cut" } as const;
+  const isStream = response.headers.get("content-type")?.startsWith("text/event-stream") ?? false;
+  // A gate that died reports nothing any more: its request must not count as running until the silence is noticed. Of
+  // one JSON, and of a stream that was to be carried on, no final report comes either: what was reported is the bill.
+  const over = exchange.resumable || !isStream;
+  const freed = clientGone ? null : over ? reservation.cancel() : reservation.finish();
   try {
-    if (clientGone || !response.headers.get("content-type")?.startsWith("text/event-stream")) {
+    if (clientGone || !isStream) {
       // One JSON cannot carry an error after its beginning: the connection breaks, as the answer did.
       await writable.abort(new Error(failure.tag));
-      return !clientGone;
+      return clientGone ? "client_gone" : "cut";
     }
     const writer = writable.getWriter();
     await writer.write(new TextEncoder().encode(brokenStream(exchange.endpoint.id, failure)));
     await writer.close();
-    return true;
+    return "cut";
   } catch {
-    return false;
+    return "client_gone";
+  } finally {
+    await freed;
   }
 }

@@ -1,6 +1,7 @@
 import { parseJson, readBounded } from "../body.ts";
 import { BODIES_IN_FLIGHT_MAX_BYTES, BODY_MAX_BYTES } from "../bounds.ts";
-import type { Call, Endpoint } from "../engine/endpoint.ts";
+import { whyNotResumable } from "../engine/continuation/eligible.ts";
+import type { Call, Endpoint, JsonObject } from "../engine/endpoint.ts";
 import { FailureError } from "../errors.ts";
 
 /** A request's body, as bytes for the origin and as what the edge knows of it. */
@@ -8,6 +9,10 @@ export interface ReadCall {
   readonly call: Call;
   /** Sent to the gate as the client sent it: nothing is serialised anew here. */
   readonly bytes: Uint8Array<ArrayBuffer>;
+  /** Whether what it would generate can be carried on elsewhere, and this isolate has room to keep it until then. */
+  readonly resumable: boolean;
+  /** Whether an engine would say the same again: temperature 0. */
+  readonly exact: boolean;
   /** Gives the isolate's memory share back; once more does nothing. */
   done(): void;
 }
@@ -33,9 +38,14 @@ export async function readCall(request: Request, endpoint: Endpoint): Promise<Re
       bytesInFlight += more;
       heldBytes += more;
     });
-    const parsed = endpoint.parse(parseJson(bytes));
+    const json = parseJson(bytes);
+    const parsed = endpoint.parse(json);
     if (!parsed.ok) throw new FailureError(parsed.failure);
-    return { call: parsed.call, bytes, done };
+    // The body of a stream that may be carried on is held for as long as it runs: half of the share is for those.
+    const hasRoom = bytesInFlight * 2 <= BODIES_IN_FLIGHT_MAX_BYTES;
+    const resumable = hasRoom && whyNotResumable(endpoint.id, json as JsonObject) === null;
+    const exact = (json as JsonObject).temperature === 0;
+    return { call: parsed.call, bytes, resumable, exact, done };
   } catch (error) {
     done();
     throw error;

@@ -40,6 +40,7 @@ export async function takeSeat(
   tried: Tried,
   attempt: number,
   mayWait: boolean,
+  resumes = false,
 ): Promise<Seat> {
   // A pool that had no replica in the last snapshot may have one by now: it comes last, and its own word counts.
   const may = candidates.filter(({ excluded }) => excluded === null || excluded === "no_replica");
@@ -50,7 +51,7 @@ export async function takeSeat(
   const fromMs = Date.now();
   try {
     for (const candidate of open) {
-      const taken = await ask(exchange, candidate, tried, attempt, 0);
+      const taken = await ask(exchange, candidate, tried, attempt, 0, resumes);
       if (!("kind" in taken)) return taken;
       if (taken.reason === "full") full ??= candidate;
       retryAfterMs = Math.min(retryAfterMs, taken.retryAfterMs);
@@ -82,6 +83,7 @@ async function ask(
   tried: Tried,
   attempt: number,
   waitMs: number,
+  resumes = false,
 ): Promise<Seat | Refused> {
   const { pool } = candidate;
   const message: AcquireAsk = {
@@ -89,6 +91,7 @@ async function ask(
     config: poolConfig(pool, candidate.concurrencyPerReplica),
     exclude: tried.get(pool.id)?.replicas ?? [],
     waitMs,
+    ...(resumes ? { resumes } : {}),
   };
   const stub = regionPool(exchange.env, pool.id, pool.hint, exchange.call.model);
   let acquired: AcquiredStub;

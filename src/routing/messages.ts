@@ -14,6 +14,8 @@ export interface AcquireAsk {
   readonly exclude: readonly string[];
   /** How long it may wait in the pool's queue; 0: refuse at once when full. */
   readonly waitMs: number;
+  /** It carries a stream on that broke off elsewhere: such have a share of their own. */
+  readonly resumes?: boolean;
 }
 
 export interface PoolConfig {

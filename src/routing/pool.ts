@@ -1,4 +1,10 @@
-import { HEARTBEAT_SILENCE_MAX_MS, PERMIT_TTL_MS, POOL_QUEUE_MAX, POOL_RECOVERY_MS } from "../bounds.ts";
+import {
+  HEARTBEAT_SILENCE_MAX_MS,
+  PERMIT_TTL_MS,
+  POOL_QUEUE_MAX,
+  POOL_RECOVERY_MS,
+  RESUME_WINDOW_MS,
+} from "../bounds.ts";
 import type { ReplicaReport } from "../contract/report.ts";
 import { admits, type Breaker, CLOSED, probed, tallied } from "./breaker.ts";
 import { type Flow, flowWaitMs, NO_FLOW, poured } from "./flow.ts";
@@ -11,6 +17,7 @@ import type {
   Refused,
   ReplicaView,
 } from "./messages.ts";
+import { ResumeWindow } from "./resumes.ts";
 
 /**
  * One pool's permits for one model. No clock, no I/O: the object around it brings the time and carries grants to
@@ -48,6 +55,7 @@ export class Pool {
   readonly #startedAtMs: number;
   #config: PoolConfig = { catalogueVersion: -1, concurrencyPerReplica: 1, tokensPerSecond: null };
   #flow: Flow = NO_FLOW;
+  readonly #resumes = new ResumeWindow();
 
   /** `known` are the replicas that the object remembers from before its restart. */
   constructor(known: readonly ReplicaReport[], nowMs: number) {
@@ -65,8 +73,14 @@ export class Pool {
     const { tokensPerSecond } = this.#config;
     const flowWait = tokensPerSecond === null ? 0 : flowWaitMs(this.#flow, tokensPerSecond, nowMs);
     if (flowWait > 0) return { kind: "refused", reason: "too_many_tokens", retryAfterMs: flowWait };
+    if (ask.resumes && this.#resumes.full(this.#capacity(nowMs), nowMs)) {
+      return { kind: "refused", reason: "full", retryAfterMs: RESUME_WINDOW_MS };
+    }
     const replica = this.#choose(ask.exclude, nowMs);
-    if (replica) return this.#grant(ask.id, replica, nowMs);
+    if (replica) {
+      if (ask.resumes) this.#resumes.count(nowMs);
+      return this.#grant(ask.id, replica, nowMs);
+    }
     if (this.#usable(ask.exclude, nowMs).length === 0) {
       return { kind: "refused", reason: "no_replica", retryAfterMs: 2_000 };
     }
@@ -175,10 +189,14 @@ export class Pool {
     }));
     return {
       replicas,
-      capacity: usable.size * this.#config.concurrencyPerReplica,
+      capacity: this.#capacity(nowMs),
       inUse: this.#permits.size,
       waiting: this.#waiting.size,
     };
+  }
+
+  #capacity(nowMs: number): number {
+    return this.#usable([], nowMs).length * this.#config.concurrencyPerReplica;
   }
 
   #configure(config: PoolConfig): void {

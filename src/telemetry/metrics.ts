@@ -12,6 +12,7 @@ const HELP: Record<string, string> = {
   meridian_requests_total: "Requests that ended in this isolate.",
   meridian_request_duration_ms_total: "Their summed duration in milliseconds.",
   meridian_attempts_total: "Origin calls made for them.",
+  meridian_resumes_total: "Streams that broke off, by whether they were carried on, or why not.",
   meridian_admissions_total: "Requests admitted, by what decided: home, lease, or soft (on trust).",
   meridian_reports_total: "Usage reports taken from gates.",
   meridian_flood_total: "Requests that the flood guard passed, refused, or let through without Redis.",

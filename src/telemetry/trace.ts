@@ -26,6 +26,10 @@ export class Trace {
   region: string | null = null;
   replica: string | null = null;
   attempts = 0;
+  /** Engines that died with it, or whose stream was cut. */
+  deaths = 0;
+  /** Times that its stream was carried on elsewhere. */
+  resumes = 0;
   status = 0;
   /** Tag of the failure that the client was told. */
   failure: string | null = null;
@@ -65,6 +69,8 @@ export class Trace {
       region: this.region,
       replica: this.replica,
       attempts: this.attempts,
+      resumes: this.resumes,
+      deaths: this.deaths,
       stagesMs: Object.fromEntries(this.#stageMs),
       durationMs: nowMs - this.startedAtMs,
     };

@@ -48,7 +48,6 @@ const EARLY: readonly Row[] = [
   ["cuts inside the first event", { cut: { afterTokens: 0, insideEvent: true } }],
   ["ends without a word", { endWithoutDone: { afterTokens: 0 } }],
   ["sends garbage", { garbage: { afterTokens: 0 } }],
-  ["sends an error frame", { engineError: { afterTokens: 0 } }],
 ];
 
 /** After five tokens. */
@@ -125,8 +124,11 @@ describe("after the first token, streamed", () => {
   });
 });
 
+/** An error frame is what is left of an engine that died (docs/vllm.md): two of them, and the request goes no further. */
+const NOT_DEAD = LATE.filter(([, fault]) => !("engineError" in fault));
+
 describe("after the first token, not streamed", () => {
-  it.each(named(LATE))(
+  it.each(named(NOT_DEAD))(
     "the engine %s: another makes the answer, and only that one is paid",
     async (_name, row) => {
       await nextRegionServes(row, false);
@@ -154,7 +156,6 @@ describe.each(MODES)("when every region fails, %s", (_, stream) => {
     ["answers 503", { status: { code: 503 } }, undefined, 503, "server_is_overloaded", "1"],
     ["answers 429", { status: { code: 429, retryAfterS: 7 } }, undefined, 503, "server_is_overloaded", "1"],
     ["refuses the connection", { refuse: {} }, undefined, 502, "origin_failed", null],
-    ["sends an error frame", { engineError: { afterTokens: 0 } }, undefined, 502, "origin_failed", null],
     ["stalls", { stall: { afterTokens: 0 } }, QUICK, 502, "origin_failed", null],
   ] as const)(
     "%s: a true status, and nothing is charged",
@@ -172,6 +173,19 @@ describe.each(MODES)("when every region fails, %s", (_, stream) => {
       expect(charged).toEqual({ promptTokens: 0, outputTokens: 0 });
     },
   );
+});
+
+describe.each(MODES)("engines that die with a request, %s", (_, stream) => {
+  it("two do, and then it gets a true status: it may be why", async () => {
+    const row: Row = ["", { engineError: { afterTokens: 0 } }];
+    const { seen, charged } = await broken(["us-east", "eu-west", "ap-southeast"], row, stream);
+    expect([seen.status, codeOf(seen), seen.headers.get("x-meridian-attempts")]).toEqual([
+      502,
+      "origin_failed",
+      "2",
+    ]);
+    expect(charged).toEqual({ promptTokens: 0, outputTokens: 0 });
+  });
 });
 
 it("charged nothing besides, in all of this file", async () => {

@@ -16,6 +16,8 @@ export function aggregateAnswer(aggregator: Aggregator, engineError: EngineError
       return feed.complete;
     },
     usage: () => aggregator.usage(),
+    delivered: () => aggregator.usage(),
+    lastWords: () => "",
     get promptKnown() {
       return aggregator.promptKnown;
     },

@@ -24,6 +24,10 @@ export interface Answer {
   /** True once the engine has told everything, even if its connection never closes. */
   readonly complete: boolean;
   usage(): Usage;
+  /** Tokens up to the last text, where another engine may go on after it; `usage` where that is not known apart. */
+  delivered(): Usage;
+  /** Last words to an edge that carries the answer on after a cut; empty where there are none. */
+  lastWords(): string;
   /** True once the engine told the prompt's tokens. */
   readonly promptKnown: boolean;
   /** Events read so far. */

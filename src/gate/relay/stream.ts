@@ -1,3 +1,4 @@
+import { farewell } from "../../contract/continuation.ts";
 import type { StreamReader } from "../../engine/endpoint.ts";
 import { COMPLETE, failed } from "../endings.ts";
 import type { Answer } from "./answer.ts";
@@ -17,6 +18,13 @@ export function streamAnswer(reader: StreamReader, engineError: EngineErrorEndin
       return feed.complete;
     },
     usage: () => reader.usage(),
+    delivered: () => reader.delivered?.() ?? reader.usage(),
+    lastWords() {
+      const delivered = reader.delivered?.() ?? null;
+      if (delivered === null) return "";
+      const { promptTokens, outputTokens } = delivered;
+      return farewell({ promptTokens, outputTokens });
+    },
     get promptKnown() {
       return reader.promptKnown;
     },

@@ -46,6 +46,8 @@ export function wholeAnswer(
       return text !== null;
     },
     usage: () => usage ?? NO_USAGE,
+    delivered: () => usage ?? NO_USAGE,
+    lastWords: () => "",
     get promptKnown() {
       return usage !== null;
     },

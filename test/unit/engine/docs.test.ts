@@ -30,7 +30,7 @@ const page = readFileSync(new URL("../../../docs/endpoints.md", import.meta.url)
 /** Rows of the section with this heading: first cell without its backticks, second cell. */
 function rows(heading: string): [field: string, second: string][] {
   const section = page.split(/^#{2,3} /m).find((one) => one.startsWith(`${heading}\n`)) ?? "";
-  return [...section.matchAll(/^\| `([^`]+)` \| ([^|]*) \|/gm)].map((row) => [row[1]!, row[2]!.trim()]);
+  return [...section.matchAll(/^\| `([^`]+)` +\| ([^|]*) \|/gm)].map((row) => [row[1]!, row[2]!.trim()]);
 }
 
 function decisions(fields: RequestFields): [string, string][] {

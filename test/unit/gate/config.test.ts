@@ -34,7 +34,7 @@ describe("the configuration", () => {
       secrets: new Map([[1, SECRET]]),
       replicas: { static: [{ id: "r0", url: "http://10.0.0.1:8000" }] },
       drainMs: 120_000,
-      resumable: false,
+      resumable: true,
       quiet: false,
     });
     const dns = checkConfig({ ...GOOD, replicas: { dns: { name: "vllm.internal", port: 8000 } } });

@@ -132,7 +132,7 @@ describe("until the first token nothing is sent", () => {
     expect(JSON.parse(text)).toMatchObject({ usage: { completion_tokens: 3 } });
   });
 
-  test("a JSON that was bridged and then fails is cut off, and billed", async () => {
+  test("a JSON that was bridged and then fails is cut off, and costs nothing", async () => {
     await start({ answerMaxMs: 40 });
     rig.engine.script = chatThen(2, async (res) => {
       await new Promise((resolve) => setTimeout(resolve, 120));
@@ -141,7 +141,10 @@ describe("until the first token nothing is sent", () => {
     const call = await rig.call(JSON_BODY);
     expect((await call.head).statusCode).toBe(200);
     expect(await call.rest).toEqual({ text: " ", cut: true });
-    expect(await rig.final(call.order)).toMatchObject({ outcome: "failed", usage: { outputTokens: 2 } });
+    await rig.edge.until(({ reports }) =>
+      reports.some(({ tallies }) => tallies.some(({ failed }) => failed > 0)),
+    );
+    expect(rig.edge.finals(call.order.ticket)).toEqual([]);
   });
 
   test("an error status of the engine after the bridge is told inside the stream", async () => {
@@ -157,34 +160,51 @@ describe("until the first token nothing is sent", () => {
   });
 });
 
+/** The last text, and then what the stream has cost, for the edge. */
+const LAST_WORDS = /t1.*t2[^\n]*\n\n: meridian \{"promptTokens":\d+,"outputTokens":2\}\n\n$/s;
+
 describe("a resumable stream", () => {
   test("is cut off where the engine broke off, with everything that came before", async () => {
-    await start({}, { resumable: true });
+    await start();
     rig.engine.script = chatThen(2, breakOff);
-    const call = await rig.call(STREAM);
+    const call = await rig.call(STREAM, { resumable: true });
     const { text, cut } = await call.rest;
     expect(cut).toBe(true);
-    expect(text).toMatch(/t1.*t2[^\n]*\n\n$/s);
+    expect(text).toMatch(LAST_WORDS);
     expect(text).not.toContain("error");
-    expect(await rig.final(call.order)).toMatchObject({ outcome: "failed", usage: { outputTokens: 2 } });
+    expect(await rig.final(call.order)).toMatchObject({
+      outcome: "failed",
+      carriedOn: true,
+      usage: { outputTokens: 2 },
+    });
   });
 
   test("gives the tokens of the engine's last write before the cut", async () => {
-    await start({}, { resumable: true });
+    await start();
     rig.engine.script = (res) => {
       streamHead(res);
       res.end(chatFrame(1, " t1") + chatFrame(2, " t2") + DONE);
     };
-    const call = await rig.call(STREAM);
+    const call = await rig.call(STREAM, { resumable: true });
     const { text, cut } = await call.rest;
     expect(cut).toBe(true);
-    expect(text).toMatch(/t1.*t2[^\n]*\n\n$/s);
+    expect(text).toMatch(LAST_WORDS);
   });
 
   test("still fails with a true status before its first token", async () => {
-    await start({}, { resumable: true });
+    await start();
     rig.engine.script = (res) => void res.destroy();
-    expect((await (await rig.call(STREAM)).head).statusCode).toBe(502);
+    expect((await (await rig.call(STREAM, { resumable: true })).head).statusCode).toBe(502);
+  });
+
+  test("ends with an error where the gate or the edge does not carry streams on", async () => {
+    await start({}, { resumable: false });
+    rig.engine.script = chatThen(2, breakOff);
+    expect((await (await rig.call(STREAM, { resumable: true })).rest).text).toContain("stream_broken");
+    await rig.close();
+    await start();
+    rig.engine.script = chatThen(2, breakOff);
+    expect((await (await rig.call(STREAM)).rest).text).toContain("stream_broken");
   });
 });
 

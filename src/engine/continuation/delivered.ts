@@ -1,0 +1,183 @@
+import { type Continuation, readFarewell, type Told } from "../../contract/continuation.ts";
+import type { EndpointId, JsonObject } from "../endpoint.ts";
+import { isJsonObject } from "../schema.ts";
+import { type SseEvent, SseParser } from "../sse.ts";
+import { completeHalf } from "./half.ts";
+
+/** What a client has of a stream that broke off. */
+export interface Delivered {
+  readonly continuation: Continuation;
+  /** What to send first: the rest of a half event, or nothing. */
+  readonly tail: string;
+  readonly told: Told | null;
+  /** Nothing is missing: only the connection broke. */
+  readonly complete: boolean;
+}
+
+type Notes = { -readonly [name in keyof Continuation]: Continuation[name] } & {
+  pattern: string | null;
+  complete: boolean;
+};
+
+/**
+ * Reads what a client got, from the bytes themselves. Null where another engine cannot go on from it: reasoning, a tool
+ * call, an error, a half character, or a half event that cannot be made whole.
+ * @param exact whether the engine will say the same again (temperature 0): then text that is shown by a half event is
+ * generated anew and swallowed, else the engine goes on right after it
+ */
+export function readDelivered(endpoint: EndpointId, bytes: Uint8Array, exact: boolean): Delivered | null {
+  const cut = endOfEvents(bytes);
+  const notes: Notes = {
+    ...{ id: null, created: null, text: "", shown: "", opened: 0, closed: 0, finishReason: null },
+    ...{ sequence: -1, itemId: null, response: null, pattern: null, complete: false },
+  };
+  let told: Told | null = null;
+  for (const event of new SseParser().push(bytes.subarray(0, cut))) {
+    if (event.garbage) return null;
+    if (event.comment) told = readFarewell(event.raw) ?? told;
+    else if (!note(endpoint, event, notes)) return null;
+  }
+  let half: string;
+  try {
+    half = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes.subarray(cut));
+  } catch {
+    return null;
+  }
+  const completed = half === "" ? { tail: "", shown: "" } : completeHalf(endpoint, half, notes.pattern);
+  // What a decoder put in place of a half character is not what the engine said.
+  if (completed === null || (notes.text + completed.shown).includes("\u{fffd}")) return null;
+  const { pattern: _pattern, complete, ...continuation } = notes;
+  if (completed.tail !== "" && !half.startsWith(":")) continuation.sequence += 1;
+  if (exact) continuation.shown = completed.shown;
+  else continuation.text += completed.shown;
+  // The gate counted whole events; where a half one is text now, the tokens are to be counted by the text.
+  return { continuation, tail: completed.tail, told: completed.shown === "" ? told : null, complete };
+}
+
+/** Bytes up to and with the last blank line. */
+function endOfEvents(bytes: Uint8Array): number {
+  for (let end = bytes.length; end >= 2; end--) {
+    if (bytes[end - 1] === 0x0a && bytes[end - 2] === 0x0a) return end;
+  }
+  return 0;
+}
+
+/** Takes one event into account. False where no other engine could go on after it. */
+function note(endpoint: EndpointId, event: SseEvent, notes: Notes): boolean {
+  if (event.data === "[DONE]") {
+    notes.complete = true;
+    return true;
+  }
+  let frame: unknown;
+  try {
+    frame = JSON.parse(event.data);
+  } catch {
+    return false;
+  }
+  if (!isJsonObject(frame) || given(frame.error)) return false;
+  switch (endpoint) {
+    case "chat":
+    case "completions":
+      return noteChoice(frame, event.raw, notes);
+    case "messages":
+      return noteMessage(frame, event.raw, notes);
+    case "responses":
+      return noteResponse(frame, event.raw, notes);
+    default:
+      return false;
+  }
+}
+
+function noteChoice(frame: JsonObject, raw: string, notes: Notes): boolean {
+  if (!Array.isArray(frame.choices)) return false;
+  notes.id = typeof frame.id === "string" ? frame.id : notes.id;
+  notes.created = typeof frame.created === "number" ? frame.created : notes.created;
+  const choice: unknown = frame.choices[0];
+  if (choice === undefined) {
+    notes.closed = 2;
+    return true;
+  }
+  if (!isJsonObject(choice)) return false;
+  const delta = isJsonObject(choice.delta) ? choice.delta : {};
+  if (delta.reasoning || delta.reasoning_content) return false;
+  if (Array.isArray(delta.tool_calls) && delta.tool_calls.length > 0) return false;
+  notes.opened = 1;
+  const text = delta.content ?? choice.text;
+  const finished = typeof choice.finish_reason === "string";
+  if (typeof text === "string") notes.text += text;
+  if (typeof text === "string" && !finished && delta.role === undefined) notes.pattern = raw;
+  if (finished) {
+    notes.finishReason = String(choice.finish_reason);
+    notes.closed = 1;
+  }
+  return true;
+}
+
+function noteMessage(frame: JsonObject, raw: string, notes: Notes): boolean {
+  switch (frame.type) {
+    case "message_start":
+      notes.opened = 1;
+      notes.id = isJsonObject(frame.message) ? String(frame.message.id) : null;
+      return true;
+    case "content_block_start":
+      notes.opened = 2;
+      return isJsonObject(frame.content_block) && frame.content_block.type === "text" && frame.index === 0;
+    case "content_block_delta": {
+      if (!isJsonObject(frame.delta) || typeof frame.delta.text !== "string") return false;
+      notes.text += frame.delta.text;
+      notes.pattern = raw;
+      return true;
+    }
+    case "content_block_stop":
+      notes.closed = 1;
+      return true;
+    case "message_delta":
+      notes.closed = 2;
+      return true;
+    case "message_stop":
+      notes.complete = true;
+      return true;
+    default:
+      return frame.type === "ping";
+  }
+}
+
+function noteResponse(frame: JsonObject, raw: string, notes: Notes): boolean {
+  if (typeof frame.sequence_number === "number") notes.sequence = frame.sequence_number;
+  switch (frame.type) {
+    case "response.created":
+      notes.response = isJsonObject(frame.response) ? frame.response : null;
+      notes.opened = 1;
+      return notes.response !== null;
+    case "response.queued":
+      return true;
+    case "response.in_progress":
+      notes.opened = 2;
+      return true;
+    case "response.output_item.added":
+      if (!isJsonObject(frame.item) || frame.item.type !== "message" || frame.output_index !== 0)
+        return false;
+      notes.itemId = String(frame.item.id);
+      notes.opened = 3;
+      return true;
+    case "response.content_part.added":
+      notes.opened = 4;
+      return true;
+    case "response.output_text.delta":
+      notes.text += String(frame.delta);
+      notes.pattern = raw;
+      return true;
+    case "response.output_text.done":
+    case "response.content_part.done":
+    case "response.output_item.done":
+      notes.closed += 1;
+      return true;
+    default:
+      notes.complete = frame.type === "response.completed";
+      return notes.complete;
+  }
+}
+
+function given(value: unknown): boolean {
+  return value !== undefined && value !== null;
+}

@@ -1,0 +1,112 @@
+import { type Continuation, openEnvelope } from "../contract/continuation.ts";
+import type { Continued, OriginOrder } from "../contract/origin-token.ts";
+import type { Usage, UsageReport } from "../contract/report.ts";
+import { limitOf, prepareContinuation } from "../engine/continuation/prepare.ts";
+import { ContinuedReader } from "../engine/continuation/reader.ts";
+import { continuationWriter } from "../engine/continuation/writers.ts";
+import type { Endpoint, JsonObject } from "../engine/endpoint.ts";
+import { type Ending, failed } from "./endings.ts";
+import { countPrompt, type EngineAddress, tokenize } from "./prompt.ts";
+import type { Answer } from "./relay/answer.ts";
+import type { EngineErrorEnding } from "./relay/events.ts";
+import { streamAnswer } from "./relay/stream.ts";
+
+/** How a stream that broke off elsewhere goes on here. */
+export type Carried =
+  | {
+      readonly kind: "relay";
+      readonly path: string;
+      readonly body: JsonObject;
+      readonly answer: Answer;
+      /** What the attempt that broke off is to be billed, once it is known and if nobody else tells it. */
+      before(): UsageReport | null;
+    }
+  /** No engine has to be asked: the text was complete, or its limit was reached. */
+  | { readonly kind: "finished"; readonly text: string; readonly before: UsageReport | null }
+  | { readonly kind: "failed"; readonly ending: Ending };
+
+/**
+ * Prepares what carries a stream on. Where the gate before had no last words, the tokens that the client has are counted
+ * by their text, at the engine that goes on: its prompt then ends in just these.
+ * @param envelope what the edge sent. Throws where it is none
+ */
+export async function carryOn(
+  endpoint: Endpoint,
+  envelope: JsonObject,
+  order: OriginOrder & { readonly continues: Continued },
+  engine: EngineAddress,
+  engineError: EngineErrorEnding,
+): Promise<Carried> {
+  const opened = openEnvelope(envelope);
+  if (opened === null) throw new Error("no envelope");
+  const { continuation, body } = opened;
+  const prepared = endpoint.prepare(body, order).body;
+  const { told } = order.continues;
+  const signal = AbortSignal.timeout(2_000);
+  let textIds: readonly number[] = [];
+  let promptIds: readonly number[] = [];
+  try {
+    const { model } = prepared;
+    if (continuation.text !== "" && (told === null || endpoint.id === "completions")) {
+      const question = { model, prompt: continuation.text, add_special_tokens: false };
+      textIds = (await tokenize(engine, question, signal)).tokens;
+    }
+    if (endpoint.id === "completions") {
+      const { prompt, add_special_tokens = true } = prepared;
+      promptIds = (await tokenize(engine, { model, prompt, add_special_tokens }, signal)).tokens;
+    }
+  } catch {
+    return { kind: "failed", ending: failed("what was said so far could not be counted") };
+  }
+  const outputTokens = told?.outputTokens ?? textIds.length;
+  const limit = limitOf(prepared);
+  const isOver = continuation.closed > 0 || (limit !== null && outputTokens >= limit);
+  if (isOver) return finish(endpoint, body, prepared, order, continuation, outputTokens, engine);
+  const reader = new ContinuedReader(
+    order,
+    String(body.model),
+    continuationWriter(endpoint.id, body, order, continuation),
+    continuation,
+    { outputTokens, promptTokens: told?.promptTokens ?? null, textTokens: textIds.length },
+  );
+  return {
+    kind: "relay",
+    ...prepareContinuation(endpoint, body, order, continuation, outputTokens, [...promptIds, ...textIds]),
+    answer: streamAnswer(reader, engineError),
+    before() {
+      const whole = told === null ? reader.whole() : null;
+      return whole === null ? null : beforeReport(order, { ...whole, outputTokens });
+    },
+  };
+}
+
+/** Ends a stream to which no token is missing. */
+async function finish(
+  endpoint: Endpoint,
+  body: JsonObject,
+  prepared: JsonObject,
+  order: OriginOrder & { readonly continues: Continued },
+  continuation: Continuation,
+  textTokens: number,
+  engine: EngineAddress,
+): Promise<Carried> {
+  const limit = limitOf(prepared);
+  const { told } = order.continues;
+  const promptTokens = told?.promptTokens ?? (await countPrompt(endpoint.id, prepared, order, engine)).tokens;
+  const reachedLimit = limit !== null && textTokens >= limit;
+  const reason = continuation.finishReason ?? (reachedLimit ? "length" : "stop");
+  // The token that ends an answer by itself has no text, and counts.
+  const silent = told === null && reason === "stop" ? 1 : 0;
+  const usage: Usage = { promptTokens, cachedTokens: 0, outputTokens: textTokens + silent };
+  const writer = continuationWriter(endpoint.id, body, order, continuation);
+  const text = [
+    ...writer.opening().slice(continuation.opened),
+    ...writer.closing({ reason, text: continuation.text, usage }).slice(continuation.closed),
+  ];
+  return { kind: "finished", text: text.join(""), before: told === null ? beforeReport(order, usage) : null };
+}
+
+/** Cumulative, so that it adds nothing to what the gate before could still report. */
+function beforeReport({ continues }: { readonly continues: Continued }, usage: Usage): UsageReport {
+  return { ticket: continues.ticket, usage, final: true, outcome: "failed", carriedOn: true };
+}
