@@ -39,7 +39,12 @@ interface Node {
  * Waits of the built edge that are too long for a test: how soon a dead gate's reservations are given up. Nothing else
  * of the bundle changes.
  */
-const HURRIED = { START_DEADLINE_MS: 12_000, UNREPORTED_GRACE_MS: 1_000, REPORT_SILENCE_MAX_MS: 6_000 };
+const HURRIED = {
+  START_DEADLINE_MS: 12_000,
+  RESUME_WITHIN_MS: 8_000,
+  UNREPORTED_GRACE_MS: 1_000,
+  REPORT_SILENCE_MAX_MS: 6_000,
+};
 
 function hurried(bundle: string): string {
   let text = readFileSync(bundle, "utf8");
