@@ -57,7 +57,8 @@ async function run(
     }
     // The slot is free before the client sees the end: its next request must not find it taken.
     if (plan.reservation.finishEagerly) await plan.reservation.finish();
-    await writable.close();
+    // SDKs hang up at `[DONE]`, often before the close: all was sent, so the answer is complete all the same.
+    await writable.close().catch(() => undefined);
   } catch (error) {
     end = await breakOff(exchange, first.response, writable, plan);
     trace.internalDetail = String(error);

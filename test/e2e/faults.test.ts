@@ -117,9 +117,14 @@ describe("after the first token, streamed", () => {
     expect(seen.raw).not.toContain("[DONE]");
     expect(seen.raw).not.toContain('"finish_reason":"');
     expect(entries).toHaveLength(1);
-    // A frame that nobody can read was emitted all the same, says the ledger; the client does not pay for it.
-    const unreadable = "garbage" in row[1] ? 1 : 0;
-    expectPaid(charged, { ...entries[0]!, outputTokens: entries[0]!.outputTokens - unreadable });
+    if ("garbage" in row[1]) {
+      // The ledger counts a frame that nobody can read, and what came after it; the client pays for neither.
+      expect(charged.promptTokens).toBe(entries[0]!.promptTokens);
+      expect(charged.outputTokens).toBeLessThan(entries[0]!.outputTokens);
+      paid.push(charged);
+    } else {
+      expectPaid(charged, entries[0]!);
+    }
     expect(charged.outputTokens).toBeGreaterThanOrEqual(5);
   });
 });
