@@ -7,7 +7,7 @@ export interface Books {
   readonly ledger: { readonly promptTokens: number; readonly outputTokens: number };
   readonly entries: readonly LedgerEntry[];
   readonly requests: number;
-  /** Complete answers of the endpoint, by `/metrics`. */
+  /** Answered requests of the endpoint, by `/metrics`. */
   readonly counted: number;
   readonly open: number;
 }
@@ -16,11 +16,8 @@ export interface Books {
 export async function books(stack: TestStack, endpoint: string): Promise<Books> {
   const { totals, open } = await stack.usage();
   const { promptTokens, outputTokens, entries } = await stack.ledgers();
-  const counted = await metric(stack, "meridian_requests_total", {
-    endpoint,
-    end: "complete",
-    status: "200",
-  });
+  // Whatever their end: an SDK hangs up at `[DONE]`, now and then before the edge sees the end itself.
+  const counted = await metric(stack, "meridian_requests_total", { endpoint, status: "200" });
   return {
     billed: { promptTokens: totals.promptTokens, outputTokens: totals.outputTokens },
     ledger: { promptTokens, outputTokens },
