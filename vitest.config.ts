@@ -16,6 +16,8 @@ export default defineConfig({
       {
         test: {
           name: "e2e",
+          // Whole stacks on a shared machine: in CI a test gets a second try, and vitest reports that it took one.
+          retry: process.env.CI ? 1 : 0,
           include: ["test/e2e/**/*.test.ts"],
           environment: "node",
           fileParallelism: false,
