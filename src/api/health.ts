@@ -1,10 +1,9 @@
 import type { Env } from "../env.ts";
 import { FailureError } from "../errors.ts";
-import { directoryView } from "../relay/view.ts";
-import { nearestHint } from "../routing/geo.ts";
+import { bearerOf } from "../relay/authenticate.ts";
 import { secretsOf } from "../secrets.ts";
 import { exposition } from "../telemetry/metrics.ts";
-import { clientPosition } from "./location.ts";
+import { viewFrom } from "./location.ts";
 
 /** `GET /health`: this Worker runs. No I/O. */
 export async function health(): Promise<Response> {
@@ -14,7 +13,7 @@ export async function health(): Promise<Response> {
 /** `GET /ready`: it is configured, reaches its directory, and some replica takes requests. */
 export async function ready(request: Request, env: Env): Promise<Response> {
   await secretsOf(env);
-  const { catalogue, pools } = await directoryView(env, nearestHint(clientPosition(request, env)));
+  const { catalogue, pools } = await viewFrom(request, env);
   const usable = pools.reduce(
     (sum, pool) => sum + pool.replicas.filter((replica) => replica.usable).length,
     0,
@@ -25,9 +24,10 @@ export async function ready(request: Request, env: Env): Promise<Response> {
 
 /** `GET /metrics`: Prometheus text, for the admin key. */
 export async function metrics(request: Request, env: Env): Promise<Response> {
-  const bearer = /^Bearer\s+(\S+)$/i.exec(request.headers.get("authorization") ?? "")?.[1] ?? "";
-  if (!(await (await secretsOf(env)).isAdmin(bearer))) throw new FailureError({ tag: "admin_required" });
-  const { pools } = await directoryView(env, nearestHint(clientPosition(request, env)));
+  const bearer = bearerOf(request.headers);
+  if (!(await (await secretsOf(env)).isAdmin(bearer ?? "")))
+    throw new FailureError({ tag: "admin_required" });
+  const { pools } = await viewFrom(request, env);
   return new Response(exposition(pools), {
     headers: { "content-type": "text/plain; version=0.0.4; charset=utf-8" },
   });

@@ -1,5 +1,11 @@
 import type { Env } from "../env.ts";
-import { type ClientGeo, type Position, parseDevLocation, positionOf } from "../routing/geo.ts";
+import { directoryView, type View } from "../relay/view.ts";
+import { type ClientGeo, nearestHint, type Position, parseDevLocation, positionOf } from "../routing/geo.ts";
+
+/** The directory beside whoever asks. */
+export function viewFrom(request: Request, env: Env): Promise<View> {
+  return directoryView(env, nearestHint(clientPosition(request, env)));
+}
 
 const DEV_LOCATION_HEADER = "x-meridian-dev-location";
 

@@ -4,10 +4,8 @@ import { homeOf, tenantBudget } from "../durable/stub.ts";
 import type { Env } from "../env.ts";
 import { FailureError } from "../errors.ts";
 import { authenticate, rememberDenial } from "../relay/authenticate.ts";
-import { directoryView } from "../relay/view.ts";
-import { nearestHint } from "../routing/geo.ts";
 import { secretsOf } from "../secrets.ts";
-import { clientPosition } from "./location.ts";
+import { viewFrom } from "./location.ts";
 
 const LIST = "/v1/models";
 
@@ -49,7 +47,7 @@ async function usableModels(request: Request, env: Env) {
     rememberDenial(claims, checked.failure);
     throw new FailureError(checked.failure);
   }
-  const { catalogue } = await directoryView(env, nearestHint(clientPosition(request, env)));
+  const { catalogue } = await viewFrom(request, env);
   return catalogue.models
     .filter(({ id }) => checked.models === null || checked.models.includes(id))
     .map(({ id, createdAtMs, contextTokens }) => ({

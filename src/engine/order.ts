@@ -1,5 +1,5 @@
 import type { OriginOrder } from "../contract/origin-token.ts";
-import type { JsonObject } from "./endpoint.ts";
+import type { JsonObject, Mode, Prepared } from "./endpoint.ts";
 import type { RequestFields } from "./schema.ts";
 
 /** The fields of a client's body that an engine may see, as a new object. Null means absent and is left out. */
@@ -31,6 +31,17 @@ export function clampOutput(
   body[field] = limit;
   if (typeof body.min_tokens === "number" && body.min_tokens > limit) body.min_tokens = limit;
   return body;
+}
+
+/** The engine's body for a mode, where an engine can tell the usage so far in every frame of its stream. */
+export function metered(engine: JsonObject, mode: Mode): Prepared {
+  if (mode === "whole") {
+    delete engine.stream;
+  } else {
+    engine.stream = true;
+    engine.stream_options = { include_usage: true, continuous_usage_stats: true };
+  }
+  return { mode, body: engine };
 }
 
 /** What a body says as a number, or null. For bodies that `parse` has accepted. */

@@ -58,6 +58,9 @@ const denials = new Map<string, { readonly failure: Failure; readonly untilMs: n
 
 /** OpenAI's clients send a bearer token, Anthropic's `x-api-key`. */
 function keyText(headers: Headers): string | null {
-  const bearer = /^Bearer\s+(\S+)$/i.exec(headers.get("authorization") ?? "");
-  return bearer?.[1] ?? headers.get("x-api-key");
+  return bearerOf(headers) ?? headers.get("x-api-key");
+}
+
+export function bearerOf(headers: Headers): string | null {
+  return /^Bearer\s+(\S+)$/i.exec(headers.get("authorization") ?? "")?.[1] ?? null;
 }

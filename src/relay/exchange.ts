@@ -1,3 +1,4 @@
+import type { LocationHint } from "../catalogue.ts";
 import type { Call, Endpoint } from "../engine/endpoint.ts";
 import type { Env } from "../env.ts";
 import type { Position } from "../routing/geo.ts";
@@ -17,6 +18,8 @@ export interface Exchange {
   readonly call: Call;
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly client: Position;
+  /** The location hint nearest to the client: whose directory and budget object serve it. */
+  readonly here: LocationHint;
   /** Whether a stream of it that breaks off can be carried on elsewhere. */
   readonly resumable: boolean;
   /** Whether an engine would say the same again: temperature 0. */

@@ -50,14 +50,16 @@ export async function infer(
     trace.spent("parse", parseMs);
     const resumable = fit && env.RESUMES_MAX !== "0";
     const exchange: Exchange = {
-      ...{ request, env, ctx, secrets, trace, endpoint, claims, call, bytes, client, resumable, exact },
+      ...{ request, env, ctx, secrets, trace, endpoint, claims, call, bytes, resumable, exact },
+      client,
+      here: nearestHint(client),
       startByMs: startMs + START_DEADLINE_MS,
       deadlineMs: startMs + REQUEST_DEADLINE_MS,
     };
 
     // 3 rank, 4 reserve and acquire
     const rankMs = Date.now();
-    const view = await directoryView(env, nearestHint(client));
+    const view = await directoryView(env, exchange.here);
     const model = modelOf(view, call.model);
     // Any model tokenizes; else models that generate and models that embed have endpoints of their own.
     if (endpoint.id !== "tokenize" && (model.kind === "generate") !== call.generates) {
@@ -75,7 +77,7 @@ export async function infer(
     const plan = { model, reservation, candidates, tried, letGo };
     return new Response(pipeAnswer(exchange, answer, seat, plan), {
       status: answer.response.status,
-      headers: answerHeaders(exchange, model, answer, seat, admission.reservation, attempts),
+      headers: answerHeaders(exchange, model, answer, seat, reservation, attempts),
     });
   } catch (error) {
     return refuse(error, trace, endpoint);

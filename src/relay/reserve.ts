@@ -1,5 +1,5 @@
 import { LEASE_HINT_MS, OBJECT_CALL_TIMEOUT_MS, PROFILE_CACHE_MAX, PROFILE_FRESH_MS } from "../bounds.ts";
-import { EVEN_WEIGHTS, type LocationHint, type Model } from "../catalogue.ts";
+import { EVEN_WEIGHTS, type LocationHint, type Model, type Weights } from "../catalogue.ts";
 import { sha256, toBase64Url } from "../contract/encoding.ts";
 import type { PromptBasis } from "../contract/prompt-basis.ts";
 import { withDeadline } from "../deadline.ts";
@@ -16,7 +16,6 @@ import type {
   TenantProfile,
 } from "../limits/messages.ts";
 import { weighted } from "../limits/weights.ts";
-import { nearestHint } from "../routing/geo.ts";
 import { count } from "../telemetry/metrics.ts";
 import { rememberDenial } from "./authenticate.ts";
 import type { Exchange } from "./exchange.ts";
@@ -71,11 +70,10 @@ const leasedUntilMs = new Map<string, number>();
 
 /** Reserves under all limits of the tenant. Throws its refusal, or `budget_unavailable` when it is out of reach. */
 export async function reserve(exchange: Exchange, model: Model, view: View): Promise<Reservation> {
-  const { env, claims, trace } = exchange;
-  const here = nearestHint(exchange.client);
+  const { env, claims, trace, here } = exchange;
   const basis = promptBasis(exchange.call);
   const promptTokens = estimatePromptTokens(basis, view.learned.get(model.id));
-  const ask = { ...(await askOf(exchange, here)), promptTokens, weights: model.weights ?? EVEN_WEIGHTS };
+  const ask = await askOf(exchange, promptTokens, model.weights ?? EVEN_WEIGHTS);
   const weightedPrompt = weighted(promptTokens, 0, ask.weights);
   trace.estimatedPromptTokens = ask.promptTokens;
   const fromMs = Date.now();
@@ -112,16 +110,19 @@ export async function reserve(exchange: Exchange, model: Model, view: View): Pro
 }
 
 async function askOf(
-  { call, claims, trace }: Exchange,
-  from: LocationHint,
-): Promise<Omit<ReserveAsk, "promptTokens" | "weights">> {
+  { call, claims, trace, here }: Exchange,
+  promptTokens: number,
+  weights: Weights,
+): Promise<ReserveAsk & { readonly weights: Weights }> {
   return {
     requestId: trace.requestId,
-    from,
+    from: here,
     keyId: claims.keyId,
     secretHash: claims.secretHash,
     endUser: call.endUser === null ? null : await endUserHash(claims.tenantRef, call.endUser),
     model: call.model,
+    promptTokens,
+    weights,
     maxOutputTokens: call.maxOutputTokens,
     choices: call.choices,
     generates: call.generates,

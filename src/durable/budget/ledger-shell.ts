@@ -53,12 +53,15 @@ export class LedgerShell<P extends Scoped> {
   reserve(ask: ReserveAsk, purse: Purse<P> = this.book.purse): Promise<Admission> {
     const { book } = this;
     return this.run((nowMs) => {
-      const seen: Book<P> = {
-        purse,
-        record: book.record,
-        account: (scope) => book.account(scope),
-        reservation: (id) => book.reservation(id),
-      };
+      const seen: Book<P> =
+        purse === book.purse
+          ? book
+          : {
+              purse,
+              record: book.record,
+              account: (scope) => book.account(scope),
+              reservation: (id) => book.reservation(id),
+            };
       const { answer, change } = reserve(seen, ask, nowMs);
       if (change) this.book.apply(change, nowMs);
       return { answer, deadlineMs: change?.reservation.deadlineMs ?? null };

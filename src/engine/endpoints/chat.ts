@@ -19,7 +19,7 @@ import {
   streamOptions,
   topLogprobs,
 } from "../fields.ts";
-import { applyOrder, clampOutput, engineFields, numberOf } from "../order.ts";
+import { applyOrder, clampOutput, engineFields, metered, numberOf } from "../order.ts";
 import { endUserOf, parser } from "../parse.ts";
 import { freeJson, invalid, isJsonObject, list, type RequestFields } from "../schema.ts";
 import { ChoiceAggregator } from "../whole.ts";
@@ -126,14 +126,7 @@ function prepare(body: JsonObject, order: OriginOrder): Prepared {
   const engine = applyOrder(engineFields(body, chatFields), order);
   delete engine.max_tokens;
   clampOutput(engine, "max_completion_tokens", outputLimit(body), order.maxOutputTokens);
-  const mode = body.stream === true ? "stream" : aggregates(body) ? "aggregate" : "whole";
-  if (mode === "whole") {
-    delete engine.stream;
-    return { mode, body: engine };
-  }
-  engine.stream = true;
-  engine.stream_options = { include_usage: true, continuous_usage_stats: true };
-  return { mode, body: engine };
+  return metered(engine, body.stream === true ? "stream" : aggregates(body) ? "aggregate" : "whole");
 }
 
 const format: ChoiceFormat = {

@@ -18,7 +18,7 @@ import {
   streamOptions,
   text,
 } from "../fields.ts";
-import { applyOrder, clampOutput, engineFields, numberOf } from "../order.ts";
+import { applyOrder, clampOutput, engineFields, metered, numberOf } from "../order.ts";
 import { endUserOf, parser } from "../parse.ts";
 import { invalid, isJsonObject, list, PROMPT_TOKENS_MAX, type RequestFields, tokenIds } from "../schema.ts";
 import { ChoiceAggregator } from "../whole.ts";
@@ -119,14 +119,7 @@ function aggregates(body: JsonObject): boolean {
 function prepare(body: JsonObject, order: OriginOrder): Prepared {
   const engine = applyOrder(engineFields(body, completionsFields), order);
   clampOutput(engine, "max_tokens", outputLimit(body), order.maxOutputTokens);
-  const mode = body.stream === true ? "stream" : aggregates(body) ? "aggregate" : "whole";
-  if (mode === "whole") {
-    delete engine.stream;
-    return { mode, body: engine };
-  }
-  engine.stream = true;
-  engine.stream_options = { include_usage: true, continuous_usage_stats: true };
-  return { mode, body: engine };
+  return metered(engine, body.stream === true ? "stream" : aggregates(body) ? "aggregate" : "whole");
 }
 
 const format: ChoiceFormat = {
