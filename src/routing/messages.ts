@@ -16,23 +16,66 @@ export interface AcquireAsk {
   readonly waitMs: number;
   /** It carries a stream on that broke off elsewhere: such have a share of their own. */
   readonly resumes?: boolean;
+  /** What it will cost and whom it serves; absent from an edge of a version before: then it counts as small. */
+  readonly work?: Work;
 }
+
+/** Bands of the queue, the most urgent first. A key says which of them its requests may claim. */
+export const BANDS = ["interactive", "default", "batch"] as const;
+export type Band = (typeof BANDS)[number];
+
+/** One request as a pool sees it: sizes, salted names of its prompt's blocks, nothing of its text. */
+export interface Work {
+  /** Estimated. */
+  readonly promptTokens: number;
+  /** Expected; for the memory that it will take, not for its bill. */
+  readonly outputTokens: number;
+  /** Names of the prompt's leading full blocks, each depending on all before it and on the tenant's salt. */
+  readonly blocks: readonly number[];
+  /** Estimated tokens in one block. */
+  readonly blockTokens: number;
+  readonly tenant: string;
+  readonly band: Band;
+  /** Keeps a conversation at one replica where the policy is `session`; a salted hash. */
+  readonly session: string | null;
+  /** Epoch milliseconds by which its first token has to come, or it is of no use; null: whenever it may. */
+  readonly firstTokenByMs: number | null;
+  /** What the edge holds of it in memory while it waits. */
+  readonly bytes: number;
+}
+
+export const POLICIES = ["predicted-ttft", "chwbl", "least-load", "session"] as const;
+export type PolicyName = (typeof POLICIES)[number];
 
 export interface PoolConfig {
   readonly catalogueVersion: number;
   readonly concurrencyPerReplica: number;
   /** Null: no limit. */
   readonly tokensPerSecond: number | null;
+  /** How a replica is chosen; `predicted-ttft` where absent. */
+  readonly policy?: PolicyName;
 }
 
 export interface Grant {
   readonly kind: "granted";
   readonly replica: string;
+  /** From being sent to its first token, as the pool expects. */
+  readonly predictedMs?: number;
+  /** What the pool thinks of which it is a hit in that replica's cache. */
+  readonly cachedTokens?: number;
+}
+
+/** Bound to a replica and held until that has room. */
+export interface Held {
+  readonly kind: "waiting";
+  /** Until it is sent, as the pool expects. */
+  readonly predictedWaitMs?: number;
 }
 
 export interface Refused {
   readonly kind: "refused";
-  readonly reason: "full" | "no_replica" | "too_many_tokens" | "waited_too_long";
+  /** `too_late`: it would miss its deadline here, so it was not queued at all. */
+  readonly reason: "full" | "no_replica" | "too_many_tokens" | "waited_too_long" | "too_late";
   readonly retryAfterMs: number;
 }
 
@@ -51,6 +94,10 @@ export interface PoolState {
   readonly capacity: number;
   readonly inUse: number;
   readonly waiting: number;
+  /** What a request of each band that comes now would wait before it is sent. */
+  readonly waitMs?: Readonly<Record<Band, number>>;
+  /** What its best replica would need to the first token of a prompt that nobody has cached: a base, and per token. */
+  readonly firstTokenMs?: { readonly baseMs: number; readonly msPerToken: number };
   /** Where the object really runs, if it could find out. */
   readonly colo: string | null;
   /** What its engines' counts have taught about the model's prompts; absent from a pool of a version before. */
@@ -82,6 +129,18 @@ export interface Heartbeat {
   readonly tallies: readonly Tally[];
   /** Prompts that its engines have counted, a few of each batch. */
   readonly counted?: readonly CountedPrompt[];
+  /** What engines found in their caches, for requests that ended since the last batch. */
+  readonly served?: readonly Served[];
+}
+
+/** How a prompt really fared at its replica: corrects what the pool believes of its cache and of its speed. */
+export interface Served {
+  /** As in `AcquireAsk`. */
+  readonly id: string;
+  readonly promptTokens: number;
+  readonly cachedTokens: number;
+  /** From the gate's call of the engine to its first token; null where that was not seen. */
+  readonly firstTokenMs: number | null;
 }
 
 /** What a directory gives to the edge. */
