@@ -20,7 +20,8 @@ export default defineConfig({
           retry: process.env.CI ? 1 : 0,
           include: ["test/e2e/**/*.test.ts"],
           environment: "node",
-          fileParallelism: false,
+          // A stack waits for clocks half of its time. Each test process has ports of its own (test/support/ports.ts).
+          maxWorkers: 3,
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },

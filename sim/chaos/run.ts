@@ -38,10 +38,11 @@ export async function runChaos(
   streams: number,
   seed: number,
   progress: (line: string) => void,
+  firstPort = 21_000 + (process.pid % 300) * 30,
 ): Promise<Result> {
   const { requests, kills } = plan(streams, seed);
   const stateDir = mkdtempSync(join(tmpdir(), "meridian-chaos-"));
-  const [port] = await freePorts(1, 21_000 + (process.pid % 300) * 50);
+  const [port] = await freePorts(1, firstPort);
   const stack = await startStack({ plan: simulatedPlan(), port: port!, stateDir, progress });
   const calm = await startReplica({ speed: 1_000 });
   try {

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { freePorts, portIsFree } from "../../sim/stack/ports.ts";
 import type { StackInfo } from "../../sim/stack/stack.ts";
+import { firstPort } from "../support/ports.ts";
 import { type Program, processesWith, run, started } from "../support/program.ts";
 import { eventually } from "../support/stack.ts";
 
@@ -16,8 +17,7 @@ afterAll(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-const firstPort = 51_000 + (process.pid % 500) * 10;
-const freePort = async (): Promise<number> => (await freePorts(1, firstPort))[0]!;
+const freePort = async (): Promise<number> => (await freePorts(1, firstPort()))[0]!;
 
 function start(stateDir: string, port: number, args: readonly string[] = []): Program {
   const env = { MERIDIAN_STATE_DIR: stateDir, PORT: String(port) };
@@ -107,7 +107,7 @@ describe("npm start", () => {
 
   it("--origins serves from engines that run already", async () => {
     const dir = stateDir("origins");
-    const ports = await freePorts(2, firstPort + 100);
+    const ports = await freePorts(2, firstPort() + 100);
     const engines = ports.map((port, index) => {
       const engine = run("sim/origin/main.ts", ["--port", String(port), "--id", `mine-${index}`], {});
       programs.push(engine);

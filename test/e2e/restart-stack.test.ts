@@ -7,6 +7,7 @@ import { freePorts } from "../../sim/stack/ports.ts";
 import type { TenantUsage } from "../../src/limits/messages.ts";
 import { chat, faultsPlan, NEAR, newCase, type Region } from "../support/endings.ts";
 import { meterFrom, stillHeld } from "../support/held.ts";
+import { firstPort } from "../support/ports.ts";
 import { eventually, type TestStack, testStack } from "../support/stack.ts";
 
 /** The whole stack stops and starts on the same folder; and what operators change is in force everywhere. */
@@ -17,7 +18,7 @@ const REGIONS = Object.keys(NEAR) as Region[];
 let port: number;
 let stack: TestStack;
 beforeAll(async () => {
-  [port] = (await freePorts(1, 46_000 + (process.pid % 500) * 10)) as [number];
+  [port] = (await freePorts(1, firstPort())) as [number];
   stack = await testStack({ plan, stateDir, port });
 });
 afterAll(async () => {

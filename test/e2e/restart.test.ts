@@ -7,6 +7,7 @@ import type { Child } from "../../sim/stack/child.ts";
 import { freePorts } from "../../sim/stack/ports.ts";
 import { chat, entriesOf, faultsPlan, newCase, type Region } from "../support/endings.ts";
 import { live, meterFrom, stillHeld } from "../support/held.ts";
+import { firstPort } from "../support/ports.ts";
 import { eventually, type TestStack, testStack } from "../support/stack.ts";
 
 /** Each process is killed, and then all of them: what must be there afterwards is there. */
@@ -14,7 +15,7 @@ const stateDir = mkdtempSync(join(tmpdir(), "meridian-restart-"));
 let port: number;
 let stack: TestStack;
 beforeAll(async () => {
-  [port] = (await freePorts(1, 41_000 + (process.pid % 500) * 10)) as [number];
+  [port] = (await freePorts(1, firstPort())) as [number];
   stack = await testStack({ plan: faultsPlan(), stateDir, port });
 });
 afterAll(async () => {

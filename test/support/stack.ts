@@ -7,6 +7,7 @@ import { type StackPlan, simulatedPlan } from "../../sim/stack/plan.ts";
 import { freePorts } from "../../sim/stack/ports.ts";
 import { type Stack, startStack } from "../../sim/stack/stack.ts";
 import type { TenantUsage } from "../../src/limits/messages.ts";
+import { firstPort } from "./ports.ts";
 
 /** A whole local deployment in a folder of its own, and ways to look into it. */
 export interface TestStack extends Stack {
@@ -38,7 +39,7 @@ export interface LedgerEntry {
   readonly aborted: boolean;
 }
 
-let nextPort = 20_000 + (process.pid % 400) * 50;
+let nextPort = firstPort();
 
 export async function testStack(
   options: {

@@ -9,6 +9,7 @@ import { WORKERD, writeEdgeConfig } from "../../../sim/stack/edge.ts";
 import { freePorts, portIsFree } from "../../../sim/stack/ports.ts";
 import { gateSecret, loadSecrets, type StackSecrets, workerEnv } from "../../../sim/stack/secrets.ts";
 import type { TenantUsage } from "../../../src/limits/messages.ts";
+import { firstPort } from "../../support/ports.ts";
 import { eventually } from "../../support/stack.ts";
 import { FakeCloud } from "../../unit/gate/discovery-cloud.ts";
 import { Tunnel } from "./tunnel.ts";
@@ -91,10 +92,7 @@ export class Region {
     this.cloud = await FakeCloud.start();
     this.cloud.role = { ...this.cloud.role, expiration: new Date(Date.now() + 3_600_000).toISOString() };
     this.tunnel = await Tunnel.open();
-    const [bundle, port] = [
-      hurried(await buildWorker(this.stateDir)),
-      (await freePorts(1, 30_000 + (process.pid % 500) * 20))[0]!,
-    ];
+    const [bundle, port] = [hurried(await buildWorker(this.stateDir)), (await freePorts(1, firstPort()))[0]!];
     this.#bundle = await buildGate(this.stateDir);
     this.baseUrl = `http://127.0.0.1:${port}`;
     this.#edge = new Child(
