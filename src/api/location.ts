@@ -1,6 +1,6 @@
 import type { Env } from "../env.ts";
 import { directoryView, type View } from "../relay/view.ts";
-import { type ClientGeo, nearestHint, type Position, parseDevLocation, positionOf } from "../routing/geo.ts";
+import { type ClientGeo, type Located, nearestHint, parseDevLocation, positionOf } from "../routing/geo.ts";
 
 /** The directory beside whoever asks. */
 export function viewFrom(request: Request, env: Env): Promise<View> {
@@ -10,16 +10,11 @@ export function viewFrom(request: Request, env: Env): Promise<View> {
 const DEV_LOCATION_HEADER = "x-meridian-dev-location";
 
 /** Where a request's client is. Only a development router lets the client say so itself. */
-export function clientPosition(request: Request, env: Env): Position {
+export function clientPosition(request: Request, env: Env): Located {
   if (env.MERIDIAN_MODE === "development") {
     const told = request.headers.get(DEV_LOCATION_HEADER);
     const geo = told === null ? null : parseDevLocation(told);
     if (geo) return positionOf(geo);
   }
-  const { latitude, longitude, continent } = (request.cf ?? {}) as ClientGeo;
-  return positionOf({
-    latitude: latitude ?? null,
-    longitude: longitude ?? null,
-    continent: continent ?? null,
-  });
+  return positionOf((request.cf ?? {}) as ClientGeo);
 }

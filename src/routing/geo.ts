@@ -1,4 +1,5 @@
 import type { LocationHint } from "../catalogue.ts";
+import { COLOS, COUNTRIES } from "./places.ts";
 
 /** Degrees, north and east positive. */
 export interface Position {
@@ -6,11 +7,25 @@ export interface Position {
   readonly longitude: number;
 }
 
-/** What a request tells of where its client is; every field may be missing, coordinates come as text. */
+/**
+ * What a request tells of where its client is (`request.cf`). Any field may be missing or nonsense: only `colo` is always
+ * there, coordinates come as text, and `country` has values that are none (`T1` for Tor, `XX`).
+ */
 export interface ClientGeo {
-  readonly latitude?: string | null;
-  readonly longitude?: string | null;
-  readonly continent?: string | null;
+  readonly latitude?: unknown;
+  readonly longitude?: unknown;
+  readonly country?: unknown;
+  readonly continent?: unknown;
+  /** The airport code of the data centre that the client reached. */
+  readonly colo?: unknown;
+}
+
+/** What a position was taken from, the most exact first. */
+export const POSITION_SOURCES = ["coordinates", "country", "continent", "colo", "default"] as const;
+export type PositionSource = (typeof POSITION_SOURCES)[number];
+
+export interface Located extends Position {
+  readonly source: PositionSource;
 }
 
 /** Rough centres of population, for clients of whom only the continent is known. */
@@ -44,12 +59,32 @@ const HINT_POSITIONS: Record<LocationHint, Position> = {
 /** Of somebody of whom nothing is known. */
 export const DEFAULT_POSITION: Position = CONTINENTS.get("NA")!;
 
-/** A total function: coordinates, else continent, else the default. */
-export function positionOf(geo: ClientGeo): Position {
-  const latitude = Number.parseFloat(geo.latitude ?? "");
-  const longitude = Number.parseFloat(geo.longitude ?? "");
-  if (Math.abs(latitude) <= 90 && Math.abs(longitude) <= 180) return { latitude, longitude };
-  return CONTINENTS.get(geo.continent ?? "") ?? DEFAULT_POSITION;
+/**
+ * Where a client is: by coordinates, else country, continent, data centre, else the default. Total: whatever comes in, a
+ * valid position comes out, and with it what it was taken from.
+ */
+export function positionOf(geo: ClientGeo): Located {
+  const latitude = degrees(geo.latitude, 90);
+  const longitude = degrees(geo.longitude, 180);
+  if (latitude !== null && longitude !== null) return { latitude, longitude, source: "coordinates" };
+  const country = placeOf(COUNTRIES, geo.country);
+  if (country) return { ...country, source: "country" };
+  const continent = placeOf(CONTINENTS, geo.continent);
+  if (continent) return { ...continent, source: "continent" };
+  const colo = placeOf(COLOS, geo.colo);
+  if (colo) return { ...colo, source: "colo" };
+  return { ...DEFAULT_POSITION, source: "default" };
+}
+
+/** A plain decimal number. `parseFloat` would take the front of anything, `Number` an empty text for 0. */
+function degrees(value: unknown, most: number): number | null {
+  if (typeof value !== "string" || !/^-?\d{1,3}(\.\d{1,20})?$/.test(value)) return null;
+  const number = Number(value);
+  return Math.abs(number) <= most ? number : null;
+}
+
+function placeOf(places: ReadonlyMap<string, Position>, code: unknown): Position | undefined {
+  return typeof code === "string" ? places.get(code) : undefined;
 }
 
 /** `<continent>/<latitude>/<longitude>` as in the development header; null when it is not of that form. */
@@ -73,10 +108,18 @@ export function distanceKm(from: Position, to: Position): number {
 
 /**
  * Round trip expected over a distance: light in fibre covers 200 km per millisecond, there and back, on paths
- * about half as long again as the great circle, plus a few milliseconds of equipment.
+ * about half as long again as the great circle, plus a few milliseconds of equipment. What is measured corrects
+ * it (rtt.ts).
  */
 export function expectedRttMs(distance: number): number {
-  return 4 + (distance * 2 * 1.5) / 200;
+  return 4 + (distance * 2 * 1.5) / FIBRE_KM_PER_MS;
+}
+
+const FIBRE_KM_PER_MS = 200;
+
+/** No round trip over a distance is shorter: light in a straight fibre. */
+export function leastRttMs(distance: number): number {
+  return (distance * 2) / FIBRE_KM_PER_MS;
 }
 
 /** The hint whose objects are nearest. */
