@@ -144,6 +144,36 @@ export const POOL_RECOVERY_MS = PERMIT_EXTEND_MS + 5_000;
 export const POOLS_MAX = 256;
 export const GATES_PER_POOL_MAX = 8;
 
+// --- Ranking of regions -----------------------------------------------------------------------------------
+/** Regions whose predicted times differ by no more than this, or this share of the best, are as good as equal. */
+export const NEAR_MS = 10;
+export const NEAR_SHARE = 0.1;
+/**
+ * What is charged for a wait that nobody knows: more than two regions' round trips can differ on this planet, so a pool
+ * that was never heard of comes after known ones with room; less than a queue that is worth the name.
+ */
+export const UNHEARD_WAIT_MS = 400;
+/** A pool's word counts in full for this long: while it is read, a directory renews it every 10 s. */
+export const STATE_TRUSTED_MS = 15_000;
+/** No request waits longer than it may take to start. */
+export const WAIT_MAX_MS = START_DEADLINE_MS;
+/** Word of a pool that is older than this tells nothing; in between trust fades. */
+export const STATE_UNKNOWN_MS = 30_000;
+/** A longer "round trip" measured something else: a retransmission, a stalled clock. */
+export const RTT_SAMPLE_MAX_MS = 2_000;
+/** The distance counts as much as this many measured round trips. */
+export const RTT_PRIOR_SAMPLES = 8;
+/** Measured round trips count at most this much, so that a way that changed is soon believed. */
+export const RTT_SAMPLES_MAX = 64;
+/**
+ * Trust in what was measured halves in this time without a new measurement. Else a region that was once measured slow
+ * would get no request any more, and so never be measured again.
+ */
+export const RTT_HALF_LIFE_MS = 2 * 60_000;
+
+/** Pools whose refusals an isolate remembers until the next snapshot. */
+export const TURNED_MAX = 1_024;
+
 // --- Gate and edge ----------------------------------------------------------------------------------------
 /** One batch of usage and replica state leaves a gate this often while there is traffic. */
 export const REPORT_INTERVAL_MS = 1_000;
@@ -222,6 +252,10 @@ holds(REQUEST_DEADLINE_MS + START_DEADLINE_MS < TICKET_VALID_MS, "a ticket outli
 holds(TICKET_VALID_MS < RESERVATION_KEPT_MS, "a closed reservation outlives every ticket for it");
 holds(PERMIT_EXTEND_MS * 2 < PERMIT_TTL_MS, "a permit survives one lost extension");
 holds(DIRECTORY_FRESH_MS + CATALOGUE_POLL_MS < 10_000, "a change is in force everywhere within 10 s");
+holds(
+  POOL_WATCH_TTL_MS / 3 + DIRECTORY_FRESH_MS < STATE_TRUSTED_MS && STATE_TRUSTED_MS < STATE_UNKNOWN_MS,
+  "the word of a pool that is well is never mistrusted",
+);
 holds(LIMIT_MAX * 60_000 < Number.MAX_SAFE_INTEGER, "levels stay exact integers");
 holds(
   OUTPUT_TOKENS_MAX * CHOICES_MAX * WEIGHT_MAX < Number.MAX_SAFE_INTEGER,

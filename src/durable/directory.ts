@@ -1,14 +1,15 @@
 import { DurableObject } from "cloudflare:workers";
-import { CATALOGUE_POLL_MS, OBJECT_CALL_TIMEOUT_MS, POOL_WATCH_TTL_MS } from "../bounds.ts";
+import { CATALOGUE_POLL_MS, OBJECT_CALL_TIMEOUT_MS, POOL_WATCH_TTL_MS, POOLS_MAX } from "../bounds.ts";
 import type { Catalogue, LocationHint } from "../catalogue.ts";
 import { withDeadline } from "../deadline.ts";
 import type { Env } from "../env.ts";
-import type { PoolState, Snapshot } from "../routing/messages.ts";
+import type { MeasuredRtt, PoolState, RttReport, Snapshot } from "../routing/messages.ts";
+import { folded } from "../routing/rtt.ts";
 import { migrate } from "./schema.ts";
 import { regionPool, registryReader } from "./stub.ts";
 
 /**
- * The latest state of every pool, near its readers; nothing else. Read by Workers every other second while there
+ * The latest state of every pool and the way to it, near its readers; nothing else. Read by Workers every other second while there
  * is traffic. It works only while somebody reads it: then it renews its subscriptions with the pools and asks the
  * registry for a newer catalogue. With either out of reach it goes on with what it has.
  */
@@ -18,6 +19,8 @@ export class Directory extends DurableObject<Env> {
   #watchedAtMs = 0;
   #watchedVersion = -1;
   readonly #pools = new Map<string, PoolState>();
+  /** By pool. In memory only: what is lost is soon measured again, and until then distance serves. */
+  readonly #rtts = new Map<string, MeasuredRtt>();
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -26,8 +29,11 @@ export class Directory extends DurableObject<Env> {
     this.#catalogue = row ? (JSON.parse(row.body) as Catalogue) : null;
   }
 
-  /** `knownVersion` is the reader's catalogue: it is sent again only when there is a newer one. */
-  async snapshot(knownVersion: number): Promise<Snapshot> {
+  /**
+   * `knownVersion` is the reader's catalogue: it is sent again only when there is a newer one. Readers bring along what
+   * round trips they measured: so all isolates of a location share them without another call.
+   */
+  async snapshot(knownVersion: number, measured: readonly RttReport[] = []): Promise<Snapshot> {
     const nowMs = Date.now();
     const sinceCheckMs = nowMs - this.#checkedAtMs;
     // A directory that was not read for a while may be far behind: this reader waits for the registry's word.
@@ -37,6 +43,7 @@ export class Directory extends DurableObject<Env> {
     const catalogue = this.#catalogue;
     // An empty one in its place would deny every model as unknown.
     if (catalogue === null) throw new Error("no catalogue yet: the registry is out of reach");
+    this.#measure(measured, catalogue, nowMs);
     const due =
       nowMs - this.#watchedAtMs > POOL_WATCH_TTL_MS / 3 || this.#watchedVersion !== catalogue.version;
     if (due) {
@@ -50,6 +57,7 @@ export class Directory extends DurableObject<Env> {
       catalogue: catalogue.version === knownVersion ? null : catalogue,
       catalogueVersion: catalogue.version,
       pools: [...this.#pools.values()],
+      rtts: [...this.#rtts.values()],
     };
   }
 
@@ -58,6 +66,13 @@ export class Directory extends DurableObject<Env> {
     const key = `${state.pool}/${state.model}`;
     const known = this.#pools.get(key);
     if (!known || known.epoch <= state.epoch) this.#pools.set(key, state);
+  }
+
+  #measure(measured: readonly RttReport[], catalogue: Catalogue, nowMs: number): void {
+    for (const report of measured.slice(0, POOLS_MAX)) {
+      if (!catalogue.pools.some(({ id }) => id === report.pool)) continue;
+      this.#rtts.set(report.pool, folded(this.#rtts.get(report.pool), report, nowMs));
+    }
   }
 
   async #check(nowMs: number): Promise<void> {
@@ -77,6 +92,8 @@ export class Directory extends DurableObject<Env> {
         newer.pools.flatMap((pool) => pool.models.map(({ model }) => `${pool.id}/${model}`)),
       );
       for (const key of this.#pools.keys()) if (!served.has(key)) this.#pools.delete(key);
+      const pools = new Set(newer.pools.map(({ id }) => id));
+      for (const pool of this.#rtts.keys()) if (!pools.has(pool)) this.#rtts.delete(pool);
     } catch {
       // The registry is out of reach: routing goes on with the last catalogue (control plane only).
     }

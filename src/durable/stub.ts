@@ -9,6 +9,7 @@ import type {
   PermitOutcome,
   PoolState,
   Refused,
+  RttReport,
   Snapshot,
 } from "../routing/messages.ts";
 
@@ -62,8 +63,11 @@ export interface WaitStub {
 }
 
 export interface DirectoryStub {
-  /** `knownVersion` is the reader's catalogue: it is sent again only when there is a newer one. */
-  snapshot(knownVersion: number): Promise<Snapshot>;
+  /**
+   * `knownVersion` is the reader's catalogue: it is sent again only when there is a newer one. `measured` are the round
+   * trips that the reader saw since it last asked.
+   */
+  snapshot(knownVersion: number, measured?: readonly RttReport[]): Promise<Snapshot>;
   publish(state: PoolState): Promise<void>;
 }
 

@@ -3,6 +3,7 @@ import { EVENT_MAX_BYTES } from "../bounds.ts";
 import type { ErrorShape } from "../errors.ts";
 import { EDGE_FLUSH_MAX_MS } from "./bounds.ts";
 import { type Ending, failed } from "./endings.ts";
+import { ownTime } from "./own-time.ts";
 import { sendFailure } from "./refusal.ts";
 import type { Answer } from "./relay/answer.ts";
 
@@ -56,6 +57,7 @@ export class EdgeAnswer {
     if (!this.sent && this.#contentType === "application/json") {
       this.sent = true;
       this.#res.writeHead(200, {
+        ...ownTime(this.#res),
         "content-type": this.#contentType,
         "content-length": Buffer.byteLength(rest),
       });
@@ -90,7 +92,8 @@ export class EdgeAnswer {
   #sendHead(): void {
     if (this.sent) return;
     this.sent = true;
-    this.#res.writeHead(200, { "content-type": this.#contentType, "cache-control": "no-store" });
+    const headers = { "content-type": this.#contentType, "cache-control": "no-store" };
+    this.#res.writeHead(200, { ...headers, ...ownTime(this.#res) });
   }
 }
 

@@ -1,6 +1,7 @@
 import type { ServerResponse } from "node:http";
 import type { Outcome } from "../contract/report.ts";
 import { type ErrorShape, errorBody, type Failure, retryHeaders, told } from "../errors.ts";
+import { ownTime } from "./own-time.ts";
 
 /** On a failure that came before any byte of an answer: whether another replica may do better. */
 export const RETRYABLE_HEADER = "x-meridian-retryable";
@@ -47,6 +48,7 @@ export function sendJson(
   const text = JSON.stringify(body);
   res.writeHead(status, {
     ...headers,
+    ...ownTime(res),
     "content-type": "application/json",
     "content-length": Buffer.byteLength(text),
   });

@@ -12,6 +12,7 @@ import { Exchange } from "./exchange.ts";
 import type { Log } from "./log.ts";
 import { finalReport, type Meter, NO_USAGE } from "./meter.ts";
 import type { Counters } from "./metrics.ts";
+import { ownTime } from "./own-time.ts";
 import { sendFailure, sendUnauthorized } from "./refusal.ts";
 import { aggregateAnswer } from "./relay/aggregate.ts";
 import type { Answer } from "./relay/answer.ts";
@@ -159,7 +160,8 @@ function sendRest(
   order: OriginOrder,
   res: ServerResponse,
 ): void {
-  res.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-store" });
+  const headers = { "content-type": "text/event-stream", "cache-control": "no-store" };
+  res.writeHead(200, { ...headers, ...ownTime(res) });
   res.end(text);
   if (before !== null) parts.reporter.final(before);
   parts.reporter.final(finalReport(order, NO_USAGE, "complete", false));

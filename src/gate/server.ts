@@ -2,6 +2,7 @@ import type { IncomingMessage, RequestListener, ServerResponse } from "node:http
 import { endpointForPath } from "../engine/endpoints.ts";
 import { renderMetrics } from "./metrics.ts";
 import type { Outbox } from "./outbox.ts";
+import { countOwnTime } from "./own-time.ts";
 import { sendFailure, sendJson } from "./refusal.ts";
 import { type ServeParts, serve } from "./serve.ts";
 
@@ -14,6 +15,7 @@ export function route(parts: RouteParts): RequestListener {
   return (req, res) => {
     // Writing to an edge that just left is no error of ours; 'close' tells of its leaving.
     res.on("error", () => {});
+    countOwnTime(res, parts.clock);
     const path = req.url ?? "";
     const endpoint = req.method === "POST" ? endpointForPath(path) : undefined;
     if (endpoint !== undefined) {

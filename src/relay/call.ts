@@ -11,6 +11,7 @@ import { signTicket } from "../contract/usage-ticket.ts";
 import type { Failure } from "../errors.ts";
 import type { PermitOutcome } from "../routing/messages.ts";
 import type { Exchange } from "./exchange.ts";
+import { measure } from "./measure.ts";
 import type { Reservation } from "./reserve.ts";
 import type { Seat } from "./seat.ts";
 
@@ -60,6 +61,7 @@ export async function callGate(
     let unreachable = "";
     for (const gate of gates) {
       try {
+        const sentMs = Date.now();
         const response = await fetch(`${gate}${exchange.endpoint.path}`, {
           method: "POST",
           headers: { "content-type": type, [ORIGIN_TOKEN_HEADER]: token },
@@ -67,6 +69,7 @@ export async function callGate(
           signal: abort.signal,
           redirect: "manual",
         });
+        measure(exchange.here, seat.candidate, response, Date.now() - sentMs);
         return await resultOf(response, abort, model);
       } catch (error) {
         unreachable = String(error);

@@ -6,7 +6,8 @@ import type { Env } from "../env.ts";
 import { FailureError } from "../errors.ts";
 import { pooled } from "../limits/learn.ts";
 import type { Learned } from "../limits/messages.ts";
-import type { PoolState } from "../routing/messages.ts";
+import type { MeasuredRtt, PoolState } from "../routing/messages.ts";
+import { takeMeasured } from "./measure.ts";
 
 /** The directory as this isolate last saw it: plain data, shared by its requests. */
 export interface View {
@@ -14,6 +15,8 @@ export interface View {
   readonly pools: readonly PoolState[];
   /** By model: what its pools have learned of its prompts. */
   readonly learned: ReadonlyMap<string, Learned>;
+  /** By pool: round trips, as this location measured them. */
+  readonly rtts: ReadonlyMap<string, MeasuredRtt>;
   readonly atMs: number;
 }
 
@@ -30,13 +33,14 @@ export async function directoryView(env: Env, hint: LocationHint): Promise<View>
   if (known && nowMs - known.atMs < DIRECTORY_FRESH_MS) return known;
   try {
     const snapshot = await withDeadline(
-      directory(env, hint).snapshot(known?.catalogue.version ?? -1),
+      directory(env, hint).snapshot(known?.catalogue.version ?? -1, takeMeasured(hint)),
       OBJECT_CALL_TIMEOUT_MS,
     );
     const catalogue = (snapshot.catalogue as Catalogue | null) ?? known?.catalogue;
     if (!catalogue) throw new Error("the directory sent no catalogue");
     const pools = snapshot.pools as readonly PoolState[];
-    const view = { catalogue, pools, learned: learnedOf(pools), atMs: nowMs };
+    const rtts = new Map((snapshot.rtts ?? []).map((measured) => [measured.pool, measured]));
+    const view = { catalogue, pools, learned: learnedOf(pools), rtts, atMs: nowMs };
     views.set(hint, view);
     return view;
   } catch (error) {

@@ -90,6 +90,10 @@ export interface PoolState {
   readonly epoch: number;
   readonly atMs: number;
   readonly replicas: readonly ReplicaView[];
+  /** Of the pool as a whole: while open, it serves only whom no other pool can. Absent from a pool of a version before. */
+  readonly breaker?: BreakerState;
+  /** Share 0 … 1 of its normal work that it should be given: less than all while it is tried, ramps up or is overloaded. */
+  readonly breakerShare?: number;
   /** Permits that all usable replicas together may have out. */
   readonly capacity: number;
   readonly inUse: number;
@@ -149,4 +153,24 @@ export interface Snapshot {
   readonly catalogue: Catalogue | null;
   readonly catalogueVersion: number;
   readonly pools: readonly PoolState[];
+  /** Round trips as this location measured them; absent from a directory of a version before. */
+  readonly rtts?: readonly MeasuredRtt[];
+}
+
+/** What one isolate measured of one pool since it last told. */
+export interface RttReport {
+  readonly pool: string;
+  /** The least of its round trips, as a difference to what their distances let expect. */
+  readonly excessMs: number;
+  readonly samples: number;
+}
+
+/** What a location knows of the way to one pool. */
+export interface MeasuredRtt {
+  readonly pool: string;
+  /** By how much round trips are longer (or shorter) than their distances let expect. */
+  readonly excessMs: number;
+  readonly samples: number;
+  /** When it last was measured, by the directory's clock. */
+  readonly atMs: number;
 }

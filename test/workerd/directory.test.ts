@@ -163,6 +163,30 @@ describe("what pools say", () => {
   });
 });
 
+describe("round trips", () => {
+  test("that one reader measured are told to all, for pools that exist", async ({ expect }) => {
+    await served("way");
+    const { stub, read } = fresh();
+    expect((await read.snapshot(-1)).rtts).toEqual([]);
+    const way = { pool: "pool-way", excessMs: 12, samples: 3 };
+    const told = await read.snapshot(-1, [way, { ...way, pool: "pool-unknown" }]);
+    expect(told.rtts).toEqual([{ ...way, atMs: nowMs }]);
+    expect((await read.snapshot(-1)).rtts).toEqual(told.rtts);
+    // Memory only: distance serves until it is measured again.
+    await evictDurableObject(stub);
+    expect((await read.snapshot(-1)).rtts).toEqual([]);
+  });
+
+  test("to a pool that is deleted are forgotten", async ({ expect }) => {
+    await served("lost");
+    const { read } = fresh();
+    await read.snapshot(-1, [{ pool: "pool-lost", excessMs: 1, samples: 1 }]);
+    made(await control().removePool(by(), "pool-lost", null));
+    nowMs += 2 * CATALOGUE_POLL_MS + 1;
+    expect((await read.snapshot(-1)).rtts).toEqual([]);
+  });
+});
+
 describe("with the registry out of reach", () => {
   const outOfReach = () =>
     vi.spyOn(Registry.prototype, "catalogue").mockRejectedValue(new Error("out of reach"));

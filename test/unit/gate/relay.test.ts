@@ -36,6 +36,19 @@ describe("the call to the engine", () => {
     expect(body).toMatchObject({ model: "served", cache_salt: "salt", stream: true });
   });
 
+  test("the status says how long the gate took for it, and a failure's does too", async () => {
+    await start();
+    rig.engine.script = (res, seen) => void setTimeout(() => chatStream(2)(res, seen), 80);
+    const call = await rig.call(STREAM);
+    const tookMs = Number((await call.head).headers["x-meridian-gate-ms"]);
+    expect(tookMs).toBeGreaterThanOrEqual(79);
+    expect(tookMs).toBeLessThan(5_000);
+    await call.rest;
+    const wrong = await rig.call(STREAM, {}, { token: null });
+    expect((await wrong.head).headers["x-meridian-gate-ms"]).toMatch(/^\d+\.\d$/);
+    await wrong.rest;
+  });
+
   test("a connection that the engine closed meanwhile is replaced by a fresh one, once", async () => {
     await start();
     await (await rig.call(STREAM)).rest;
