@@ -1,7 +1,7 @@
 import type { LocationHint } from "../catalogue.ts";
 import type { Call, Endpoint } from "../engine/endpoint.ts";
 import type { Env } from "../env.ts";
-import type { Position } from "../routing/geo.ts";
+import type { Located } from "../routing/geo.ts";
 import type { Secrets } from "../secrets.ts";
 import type { Trace } from "../telemetry/trace.ts";
 import type { Caller } from "./authenticate.ts";
@@ -17,7 +17,7 @@ export interface Exchange {
   readonly claims: Caller;
   readonly call: Call;
   readonly bytes: Uint8Array<ArrayBuffer>;
-  readonly client: Position;
+  readonly client: Located;
   /** The location hint nearest to the client: whose directory and budget object serve it. */
   readonly here: LocationHint;
   /** Whether a stream of it that breaks off can be carried on elsewhere. */

@@ -4,8 +4,8 @@ import { randomBase62 } from "../contract/encoding.ts";
 import type { Endpoint } from "../engine/endpoint.ts";
 import type { Env } from "../env.ts";
 import { errorResponse, type Failure, FailureError, told } from "../errors.ts";
-import { nearestHint, type Position } from "../routing/geo.ts";
-import { type Candidate, rank } from "../routing/rank.ts";
+import { type Located, nearestHint } from "../routing/geo.ts";
+import type { Candidate } from "../routing/rank.ts";
 import { secretsOf } from "../secrets.ts";
 import { ended } from "../telemetry/metrics.ts";
 import { Trace } from "../telemetry/trace.ts";
@@ -15,6 +15,7 @@ import { type CallResult, callGate, forcedOutputTokens } from "./call.ts";
 import type { Exchange } from "./exchange.ts";
 import { standingHeaders } from "./headers.ts";
 import { pipeAnswer } from "./pipe.ts";
+import { rankFor, routeHeader } from "./ranking.ts";
 import { readCall } from "./read.ts";
 import { BudgetRefusal, knownProfile, type Reservation, reserve } from "./reserve.ts";
 import { markTried, type Seat, type Tried, takeSeat } from "./seat.ts";
@@ -24,7 +25,7 @@ import { directoryView, modelOf, type View } from "./view.ts";
 export async function infer(
   request: Request,
   endpoint: Endpoint,
-  client: Position,
+  client: Located,
   env: Env,
   ctx: ExecutionContext,
 ): Promise<Response> {
@@ -77,7 +78,7 @@ export async function infer(
     const plan = { model, reservation, candidates, tried, letGo };
     return new Response(pipeAnswer(exchange, answer, seat, plan), {
       status: answer.response.status,
-      headers: answerHeaders(exchange, model, answer, seat, reservation, attempts),
+      headers: answerHeaders(exchange, model, answer, seat, admission, attempts),
     });
   } catch (error) {
     return refuse(error, trace, endpoint);
@@ -97,8 +98,7 @@ interface Admission {
  * that this isolate does not know yet is reserved for first, since its residency rules decide the ranking.
  */
 async function admit(exchange: Exchange, view: View, model: Model): Promise<Admission> {
-  const ranked = (regions: readonly string[] | null) =>
-    rank({ model, pools: view.catalogue.pools, states: view.pools, client: exchange.client, regions });
+  const ranked = (regions: readonly string[] | null) => rankFor(exchange, view, model, regions);
   const profile = knownProfile(exchange.claims.tenantRef);
   if (profile === null) {
     const reservation = await reserve(exchange, model, view);
@@ -173,7 +173,7 @@ function answerHeaders(
   model: Model,
   { response }: Answer,
   seat: Seat,
-  reservation: Reservation,
+  { reservation, candidates }: Admission,
   attempts: number,
 ): Headers {
   const headers = new Headers({
@@ -181,6 +181,7 @@ function answerHeaders(
     "content-type": response.headers.get("content-type") ?? "application/json",
     "x-request-id": exchange.trace.requestId,
     "x-meridian-region": seat.candidate.pool.region,
+    "x-meridian-route": routeHeader(exchange.client.source, candidates, seat.candidate),
     "x-meridian-replica": seat.replica,
     "x-meridian-attempts": String(attempts),
     // Which of the tenant's budget objects admitted it: the home, or a location that spends a lease.

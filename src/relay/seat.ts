@@ -4,8 +4,9 @@ import { withDeadline } from "../deadline.ts";
 import { type AcquiredStub, type PermitStub, regionPool, type WaitStub } from "../durable/stub.ts";
 import { FailureError } from "../errors.ts";
 import type { AcquireAsk, Grant, PermitOutcome, PoolConfig, Refused } from "../routing/messages.ts";
-import type { Candidate } from "../routing/rank.ts";
+import { type Candidate, mayAsk } from "../routing/rank.ts";
 import type { Exchange } from "./exchange.ts";
+import { rememberTurned } from "./turned.ts";
 
 /** A place for one call at one replica. Holding it is holding the pool's permit. */
 export interface Seat {
@@ -42,23 +43,24 @@ export async function takeSeat(
   mayWait: boolean,
   resumes = false,
 ): Promise<Seat> {
-  // A pool that had no replica in the last snapshot may have one by now: it comes last, and its own word counts.
-  const may = candidates.filter(({ excluded }) => excluded === null || excluded === "no_replica");
+  const may = candidates.filter(mayAsk);
   const isOut = ({ pool }: Candidate) => tried.get(pool.id)?.out ?? false;
   const open = [...may.filter((candidate) => !isOut(candidate)), ...may.filter(isOut)];
-  let full: Candidate | null = null;
+  let full: { readonly candidate: Candidate; readonly inMs: number } | null = null;
   let retryAfterMs = Infinity;
   const fromMs = Date.now();
   try {
     for (const candidate of open) {
       const taken = await ask(exchange, candidate, tried, attempt, 0, resumes);
       if (!("kind" in taken)) return taken;
-      if (taken.reason === "full") full ??= candidate;
+      // What the pool says now is fresher than what the ranking went by.
+      const inMs = candidate.rtt.usedMs + taken.retryAfterMs;
+      if (taken.reason === "full" && inMs < (full?.inMs ?? Infinity)) full = { candidate, inMs };
       retryAfterMs = Math.min(retryAfterMs, taken.retryAfterMs);
     }
     const waitMs = Math.min(POOL_WAIT_MAX_MS, exchange.startByMs - Date.now());
     if (full !== null && mayWait && waitMs > 0) {
-      const taken = await ask(exchange, full, tried, attempt, waitMs);
+      const taken = await ask(exchange, full.candidate, tried, attempt, waitMs);
       if (!("kind" in taken)) return taken;
       retryAfterMs = taken.retryAfterMs;
     }
@@ -100,7 +102,11 @@ async function ask(
   } catch {
     return failStatic(candidate, tried, exchange.trace.requestId);
   }
-  if (!("permit" in acquired)) return acquired.answer;
+  if (!("permit" in acquired)) {
+    // A share for resumed streams that is used up says nothing of other requests.
+    if (!resumes) rememberTurned(pool.id, exchange.call.model, acquired.answer, Date.now());
+    return acquired.answer;
+  }
   const { permit } = acquired;
   const answer =
     "wait" in acquired ? await granted(exchange, permit, acquired.wait, waitMs) : acquired.answer;

@@ -1,0 +1,52 @@
+import type { Model } from "../catalogue.ts";
+import { estimatePromptTokens, promptBasis } from "../limits/estimate.ts";
+import type { Position, PositionSource } from "../routing/geo.ts";
+import type { Band } from "../routing/messages.ts";
+import { type Candidate, drawn, mayAsk, rank } from "../routing/rank.ts";
+import type { Exchange } from "./exchange.ts";
+import { turnedSince } from "./turned.ts";
+import type { View } from "./view.ts";
+
+/** Of a request, what its ranking depends on. */
+export interface RankFor {
+  readonly client: Position;
+  /** Regions that the tenant's requests may run in; null: any. */
+  readonly regions: readonly string[] | null;
+  readonly band: Band;
+  readonly promptTokens: number;
+}
+
+/** The ranking that such a request would get now, as far as it does not hang on chance. */
+export function rankNow(view: View, model: Model, asked: RankFor): Candidate[] {
+  const nowMs = Date.now();
+  const { pools } = view.catalogue;
+  const turned = turnedSince(pools, model.id, view.atMs, nowMs);
+  return rank({ ...asked, model, pools, states: view.pools, rtts: view.rtts, turned, nowMs });
+}
+
+/** The pools that serve the model, in the order in which this request asks them. */
+export function rankFor(
+  { client, call }: Exchange,
+  view: View,
+  model: Model,
+  regions: readonly string[] | null,
+): Candidate[] {
+  const promptTokens = estimatePromptTokens(promptBasis(call), view.learned.get(model.id));
+  return drawn(rankNow(view, model, { client, regions, band: "default", promptTokens }), Math.random);
+}
+
+/**
+ * Why a request went where it went: an item of RFC 9651, as in `fastest;from=country;rtt=12;place=1;of=3`. Nothing in it
+ * depends on what other tenants do beyond the choice itself: waits, headroom and shares are for `explain`.
+ */
+export function routeHeader(
+  from: PositionSource,
+  candidates: readonly Candidate[],
+  chosen: Candidate,
+): string {
+  const asked = candidates.filter(mayAsk);
+  const place = asked.findIndex(({ pool }) => pool.id === chosen.pool.id) + 1;
+  const isFastest = asked.every(({ predictedMs }) => chosen.predictedMs <= predictedMs);
+  const why = place > 1 ? "next" : isFastest ? "fastest" : "shared";
+  return `${why};from=${from};rtt=${Math.round(chosen.rtt.usedMs)};place=${place};of=${asked.length}`;
+}
