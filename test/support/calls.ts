@@ -190,6 +190,9 @@ export function expectHeaders({ headers }: Told, endpoint: string, region: strin
     "x-meridian-region": region,
     "x-meridian-replica": expect.stringMatching(new RegExp(`^${region}-[01]$`)),
     "x-meridian-attempts": "1",
+    "x-meridian-route": expect.stringMatching(
+      /^(fastest|shared|next);from=coordinates;rtt=\d+;place=\d;of=\d$/,
+    ),
     "x-meridian-degraded": "none",
     "x-meridian-cache": "none",
     "server-timing": expect.stringMatching(new RegExp(`^${milliseconds}$`)),

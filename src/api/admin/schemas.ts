@@ -2,6 +2,9 @@ import { z } from "@hono/zod-openapi";
 import { PAGE_MAX } from "../../bounds.ts";
 import { keyInputSchema, modelInputSchema, poolInputSchema, tenantInputSchema } from "../../catalogue.ts";
 import { usageSchema } from "../../contract/report.ts";
+import { POSITION_SOURCES } from "../../routing/geo.ts";
+import { BANDS } from "../../routing/messages.ts";
+import { EXCLUSIONS } from "../../routing/rank.ts";
 
 /** What the admin API answers, described for OpenAPI; what it takes is in src/catalogue.ts. */
 
@@ -169,6 +172,8 @@ export const auditEntrySchema = z
   })
   .openapi("AuditEntry");
 
+const place = (what: string) => z.string().max(8).optional().describe(what);
+
 export const explainQuery = z.strictObject({
   model: z.string().min(1).max(256),
   location: z
@@ -176,29 +181,54 @@ export const explainQuery = z.strictObject({
     .max(64)
     .optional()
     .describe(
-      "The client's, as in 'EU/48.8/2.35': continent, latitude, longitude. Absent: the caller's own.",
+      "The client's, as in 'EU/48.8/2.35': continent, latitude, longitude. Without any place: the caller's own.",
     ),
+  country: place("Instead of a location, a client of whom only this is known: ISO 3166-1, as in 'JP'."),
+  continent: place("The same, as in 'AS'."),
+  colo: place("The same, by the data centre that it reached, as in 'NRT'."),
   tenant: z.string().min(1).max(256).optional().describe("Applies this tenant's residency rules."),
+  promptTokens: z.coerce.number().int().min(0).max(100_000_000).default(0).describe("Of the request."),
+  band: z.enum(BANDS).default("default").describe("In which it would wait."),
 });
+
+const ms = z.number().describe("Milliseconds.");
+
+const candidateSchema = z
+  .object({
+    pool: z.string(),
+    region: z.string(),
+    excluded: z.enum(EXCLUSIONS).nullable(),
+    lastResort: z.boolean().describe("Asked although it is excluded, since no other may be."),
+    headroom: z.number().nullable().describe("Free permits as a share of all; null: not heard of."),
+    share: z.number().describe("The probability that it is asked first."),
+    distanceKm: count,
+    rttMs: count.describe("'rtt.usedMs' in whole milliseconds."),
+    rtt: z.object({
+      expectedMs: ms.describe("From the distance."),
+      measuredMs: ms.nullable().describe("From relayed requests; null: none was measured."),
+      samples: z.number().describe("What the measurements count for; halves in two minutes without one."),
+      usedMs: ms,
+    }),
+    waitMs: ms.describe("Expected wait until a replica takes it."),
+    prefillMs: ms.describe("Expected time from there to the first token."),
+    predictedMs: ms.describe("What the order goes by: 'rtt.usedMs' + 'waitMs' + 'prefillMs'."),
+    stateAgeMs: ms.nullable().describe("How old the pool's word is; null: not heard of."),
+  })
+  .openapi("Candidate");
 
 export const explanationSchema = z
   .object({
     model: z.string(),
-    client: z.object({ latitude: z.number(), longitude: z.number() }),
+    promptTokens: count,
+    band: z.enum(BANDS),
+    client: z.object({
+      latitude: z.number(),
+      longitude: z.number(),
+      source: z.enum(POSITION_SOURCES).describe("What the position was taken from."),
+    }),
     directory: z.string().describe("The directory that was read, by its location hint."),
     snapshotAgeMs: count,
-    candidates: z.array(
-      z.object({
-        pool: z.string(),
-        region: z.string(),
-        distanceKm: count,
-        rttMs: count.describe("Expected round trip."),
-        waitMs: count.describe("Expected wait for a permit."),
-        predictedMs: z.number().describe("What the order goes by."),
-        headroom: z.number().nullable().describe("Free permits as a share of all; null: not heard of."),
-        excluded: z.enum(["drained", "residency", "no_replica"]).nullable(),
-      }),
-    ),
+    candidates: z.array(candidateSchema),
   })
   .openapi("Explanation");
 
