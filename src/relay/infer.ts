@@ -15,9 +15,10 @@ import { type CallResult, callGate, forcedOutputTokens } from "./call.ts";
 import type { Exchange } from "./exchange.ts";
 import { standingHeaders } from "./headers.ts";
 import { pipeAnswer } from "./pipe.ts";
-import { rankFor, routeHeader } from "./ranking.ts";
+import { rankFor } from "./ranking.ts";
 import { readCall } from "./read.ts";
 import { BudgetRefusal, knownProfile, type Reservation, reserve } from "./reserve.ts";
+import { routeHeader } from "./route-header.ts";
 import { markTried, type Seat, type Tried, takeSeat } from "./seat.ts";
 import { directoryView, modelOf, type View } from "./view.ts";
 

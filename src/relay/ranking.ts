@@ -1,8 +1,8 @@
 import type { Model } from "../catalogue.ts";
 import { estimatePromptTokens, promptBasis } from "../limits/estimate.ts";
-import type { Position, PositionSource } from "../routing/geo.ts";
+import type { Position } from "../routing/geo.ts";
 import type { Band } from "../routing/messages.ts";
-import { type Candidate, drawn, mayAsk, rank } from "../routing/rank.ts";
+import { type Candidate, drawn, rank } from "../routing/rank.ts";
 import type { Exchange } from "./exchange.ts";
 import { turnedSince } from "./turned.ts";
 import type { View } from "./view.ts";
@@ -33,20 +33,4 @@ export function rankFor(
 ): Candidate[] {
   const promptTokens = estimatePromptTokens(promptBasis(call), view.learned.get(model.id));
   return drawn(rankNow(view, model, { client, regions, band: "default", promptTokens }), Math.random);
-}
-
-/**
- * Why a request went where it went: an item of RFC 9651, as in `fastest;from=country;rtt=12;place=1;of=3`. Nothing in it
- * depends on what other tenants do beyond the choice itself: waits, headroom and shares are for `explain`.
- */
-export function routeHeader(
-  from: PositionSource,
-  candidates: readonly Candidate[],
-  chosen: Candidate,
-): string {
-  const asked = candidates.filter(mayAsk);
-  const place = asked.findIndex(({ pool }) => pool.id === chosen.pool.id) + 1;
-  const isFastest = asked.every(({ predictedMs }) => chosen.predictedMs <= predictedMs);
-  const why = place > 1 ? "next" : isFastest ? "fastest" : "shared";
-  return `${why};from=${from};rtt=${Math.round(chosen.rtt.usedMs)};place=${place};of=${asked.length}`;
 }

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { routeHeader } from "../../../src/relay/ranking.ts";
+import { routeHeader } from "../../../src/relay/route-header.ts";
 import { poolAt, ranked, state } from "../routing/pools.ts";
 
 const candidates = ranked({
