@@ -119,7 +119,7 @@ describe("flapping", () => {
     for (let atMs = 0; atMs < 80 * DIRECTORY_FRESH_MS; atMs += gapMs) {
       for (const [id, ends] of running) {
         const over = ends.findIndex((endMs) => endMs > atMs);
-        running.set(id, over < 0 ? [] : ends.slice(over));
+        if (over !== 0) running.set(id, over < 0 ? [] : ends.slice(over));
       }
       if (atMs - snapshotMs >= DIRECTORY_FRESH_MS) {
         snapshotMs = atMs;
