@@ -8,10 +8,13 @@ export default defineConfig({
   test: {
     projects: [
       { test: { name: "tidy", include: ["test/tidy/**/*.test.ts"], environment: "node" } },
-      { test: { name: "unit", include: ["test/unit/**/*.test.ts"], environment: "node" } },
+      {
+        test: { name: "unit", include: ["test/unit/**/*.test.ts"], environment: "node", testTimeout: 20_000 },
+      },
       {
         plugins: [cloudflareTest(WORKERD_OPTIONS)],
-        test: { name: "workerd", include: ["test/workerd/**/*.test.ts"] },
+        // Properties with thousands of calls of objects take their time where cores are shared.
+        test: { name: "workerd", include: ["test/workerd/**/*.test.ts"], testTimeout: 30_000 },
       },
       {
         test: {
