@@ -141,6 +141,30 @@ export const POOL_WAIT_MAX_MS = 20_000;
 export const HEARTBEAT_SILENCE_MAX_MS = 10_000;
 /** After a restart a pool counts what the heartbeats say runs, until survivors have extended their permits. */
 export const POOL_RECOVERY_MS = PERMIT_EXTEND_MS + 5_000;
+/** Bodies that edges hold for those who wait at one pool object. */
+export const POOL_QUEUE_MAX_BYTES = 256 * 1024 * 1024;
+/** A held request is sent while fewer uncached tokens than this are ahead at its replica (routing: replay §8). */
+export const PREFILL_AHEAD_MAX_TOKENS = 4_096;
+/** Share of a replica's KV memory that sent requests may take, by their prompt and expected output. */
+export const KV_IN_FLIGHT_MAX = 0.9;
+/** The same for the band `batch`: what it leaves is there when somebody urgent comes. */
+export const KV_IN_FLIGHT_BATCH_MAX = 0.8;
+/** Text of one prefix block: about 128 tokens. Smaller ones cost more in every message and in the index. */
+export const PREFIX_BLOCK_CHARS = 512;
+/** Blocks named of one prompt: about 64,000 tokens, 4 KiB in a message. */
+export const PREFIX_BLOCKS_MAX = 512;
+/** Blocks that the index believes at one replica; 32 replicas of it take some 30 MB of the object's 128. */
+export const PREFIX_INDEX_BLOCKS_MAX = 16_384;
+/** Assumed size of a replica's prefix cache where its gate does not tell: 80 GB with a 8B model. Erring high. */
+export const PREFIX_CACHE_DEFAULT_TOKENS = 400_000;
+/** All indexes of one pool, written down; a row of an object's storage holds no more. */
+export const PREFIX_SNAPSHOT_MAX_BYTES = 2 * 1024 * 1024;
+/** How often indexes and speeds are written: what is lost is learned again from a minute of traffic. */
+export const POOL_SAVE_MS = 60_000;
+/** Requests whose placement is remembered until the gate tells how they fared. */
+export const POOL_PLACED_MAX = 2_048;
+/** Tenants whose share a pool remembers; one forgotten starts level with the least served that waits. */
+export const FAIR_TENANTS_MAX = 4_096;
 export const POOLS_MAX = 256;
 export const GATES_PER_POOL_MAX = 8;
 

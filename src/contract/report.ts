@@ -61,6 +61,10 @@ export const replicaReportSchema = z.object({
   kvCacheUsage: z.number().min(0).max(1),
   /** Null where no exporter tells. 0 … 1 */
   gpuMemoryUsage: z.number().min(0).max(1).nullable(),
+  /** Tokens that fit into its KV memory, where the engine tells. */
+  cacheTokens: count.optional(),
+  /** Tokens of prefixes that further tiers (host memory) keep for it. */
+  hostCacheTokens: count.optional(),
   /** Changes when the replica's process is another one than before. */
   bootId: z.string().max(64),
 });

@@ -2,30 +2,37 @@ import { DurableObject, RpcTarget } from "cloudflare:workers";
 import { LEARNED_FROM_MAX, LEARNED_SAVE_MS, POOL_PUBLISH_MIN_GAP_MS, POOL_WATCH_TTL_MS } from "../bounds.ts";
 import type { LocationHint } from "../catalogue.ts";
 import type { CountedPrompt } from "../contract/prompt-basis.ts";
-import type { ReplicaReport } from "../contract/report.ts";
 import type { Env } from "../env.ts";
-import { COLD } from "../limits/estimate.ts";
 import { learned } from "../limits/learn.ts";
 import type { Learned } from "../limits/messages.ts";
-import type { AcquireAsk, Grant, Heartbeat, PermitOutcome, PoolState, Refused } from "../routing/messages.ts";
+import type {
+  AcquireAsk,
+  Grant,
+  Heartbeat,
+  Held,
+  PermitOutcome,
+  PoolState,
+  Refused,
+} from "../routing/messages.ts";
 import { Pool, type Resolved } from "../routing/pool.ts";
-import { migrate } from "./schema.ts";
+import { PoolRows } from "./pool/rows.ts";
 import { directory } from "./stub.ts";
 
 type Acquired =
   | { readonly answer: Grant; readonly permit: PoolPermit }
-  | { readonly answer: { readonly kind: "waiting" }; readonly permit: PoolPermit; readonly wait: PoolWait }
+  | { readonly answer: Held; readonly permit: PoolPermit; readonly wait: PoolWait }
   | { readonly answer: Refused };
 
-type PoolRow = { replicas: string; epoch: number; learned: string | null };
+/** A timer that finds nothing to do yet must not be set again for now: the clock stands still inside an event. */
+const TIMER_MIN_MS = 5;
 
 /** Permits of one pool for one model, beside its GPUs. A shell: clock, sessions and rows around `Pool`. */
 export class RegionPool extends DurableObject<Env> {
   readonly #pool: Pool;
   readonly #waiters = new Map<string, (answer: Grant | Refused) => void>();
   readonly #watchers = new Map<LocationHint, number>();
+  readonly #rows: PoolRows;
   #epoch: number;
-  #savedReplicas = "";
   #learned: Learned;
   readonly #learnedFrom = new Set<string>();
   #savedLearned: Learned | null = null;
@@ -38,20 +45,12 @@ export class RegionPool extends DurableObject<Env> {
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
-    migrate(ctx.storage.sql, [
-      "CREATE TABLE pool (id INTEGER PRIMARY KEY CHECK (id = 1), replicas TEXT, epoch INTEGER)",
-      "ALTER TABLE pool ADD COLUMN learned TEXT",
-    ]);
-    const [row] = ctx.storage.sql.exec<PoolRow>("SELECT * FROM pool").toArray();
-    // Epochs leave room for the changes of this life that were not written.
-    this.#epoch = (row?.epoch ?? 0) + 1_000_000;
-    ctx.storage.sql.exec(
-      "INSERT INTO pool (id, replicas, epoch) VALUES (1, ?, ?) ON CONFLICT DO UPDATE SET epoch = excluded.epoch",
-      row?.replicas ?? "[]",
-      this.#epoch,
-    );
-    this.#learned = row?.learned ? (JSON.parse(row.learned) as Learned) : COLD;
-    this.#pool = new Pool(JSON.parse(row?.replicas ?? "[]") as ReplicaReport[], Date.now());
+    const nowMs = Date.now();
+    this.#rows = new PoolRows(ctx.storage.sql, nowMs);
+    const { replicas, epoch, learned, breakers } = this.#rows;
+    [this.#epoch, this.#learned] = [epoch, learned];
+    const options = { saved: this.#rows.memory(), savedBreakers: breakers, random: Math.random };
+    this.#pool = new Pool(replicas, nowMs, options);
   }
 
   /** A permit for one call of a replica, a place in the queue, or a refusal with the time to come back. */
@@ -73,8 +72,10 @@ export class RegionPool extends DurableObject<Env> {
     const { changed, resolved } = this.#pool.heartbeat(beat, nowMs);
     this.#learn(beat.counted ?? [], nowMs);
     this.#resolve(resolved);
+    this.#sweepLater(nowMs);
+    this.#rows.saveMemory(this.#pool, nowMs);
     if (changed) {
-      this.#saveReplicas();
+      this.#rows.saveReplicas(this.#pool);
       this.#publishSoon(nowMs);
     } else {
       this.#publishLoad(nowMs);
@@ -110,6 +111,12 @@ export class RegionPool extends DurableObject<Env> {
   #hold(id: string): PermitOps {
     let over = false;
     return {
+      started: () => {
+        if (over) return;
+        const nowMs = Date.now();
+        this.#resolve(this.#pool.started(id, nowMs));
+        this.#sweepLater(nowMs);
+      },
       extend: (replica) => {
         if (!over) this.#pool.extend(id, replica, Date.now());
       },
@@ -123,6 +130,7 @@ export class RegionPool extends DurableObject<Env> {
           left({ kind: "refused", reason: "waited_too_long", retryAfterMs: 1_000 });
         }
         this.#resolve(this.#pool.release(id, outcome, nowMs));
+        this.#sweepLater(nowMs);
         this.#publishLoad(nowMs);
       },
     };
@@ -137,9 +145,9 @@ export class RegionPool extends DurableObject<Env> {
     }
   }
 
-  /** One timer, for the earliest end of a permit or a wait. The object is awake anyway while permits live. */
+  /** One timer, for the earliest end of a permit or a wait, or for a held request that may be sent then. The object is awake anyway while permits live. */
   #sweepLater(nowMs: number): void {
-    const next = this.#pool.nextDeadlineMs();
+    const next = this.#pool.nextDeadlineMs(nowMs);
     if (next === null || next >= this.#sweepAtMs) return;
     if (this.#sweepTimer !== null) clearTimeout(this.#sweepTimer);
     this.#sweepAtMs = next;
@@ -151,16 +159,8 @@ export class RegionPool extends DurableObject<Env> {
         this.#resolve(this.#pool.sweep(atMs));
         this.#sweepLater(atMs);
       },
-      Math.max(0, next - nowMs),
+      Math.max(TIMER_MIN_MS, next - nowMs),
     );
-  }
-
-  /** Replicas are remembered over a restart, so that a pool without a heartbeat yet can serve. */
-  #saveReplicas(): void {
-    const replicas = JSON.stringify(this.#pool.reports());
-    if (replicas === this.#savedReplicas) return;
-    this.#savedReplicas = replicas;
-    this.ctx.storage.sql.exec("UPDATE pool SET replicas = ? WHERE id = 1", replicas);
   }
 
   /** Each prompt once, though its report may come again. Written seldom: a lost minute is soon learned again. */
@@ -174,13 +174,12 @@ export class RegionPool extends DurableObject<Env> {
     if (this.#learned === this.#savedLearned || nowMs - this.#learnedSavedAtMs < LEARNED_SAVE_MS) return;
     this.#learnedSavedAtMs = nowMs;
     this.#savedLearned = this.#learned;
-    const text = JSON.stringify(this.#learned);
-    this.ctx.storage.sql.exec("UPDATE pool SET learned = ? WHERE id = 1", text);
+    this.#rows.saveLearned(this.#learned);
   }
 
   /** Load is news to directories when it moved by a tenth of the capacity. */
   #publishLoad(nowMs: number): void {
-    const { capacity, inUse, waiting } = this.#pool.view(nowMs);
+    const { capacity, inUse, waiting } = this.#pool.load(nowMs);
     const load = capacity === 0 ? 0 : Math.round((10 * (inUse + waiting)) / capacity);
     if (load === this.#publishedLoad) return;
     this.#publishedLoad = load;
@@ -209,6 +208,7 @@ export class RegionPool extends DurableObject<Env> {
 }
 
 interface PermitOps {
+  started(): void;
   extend(replica: string): void;
   release(outcome: PermitOutcome): void;
 }
@@ -219,6 +219,10 @@ export class PoolPermit extends RpcTarget {
   constructor(ops: PermitOps) {
     super();
     this.#ops = ops;
+  }
+  /** Its first token came. */
+  started(): void {
+    this.#ops.started();
   }
   extend(replica: string): void {
     this.#ops.extend(replica);

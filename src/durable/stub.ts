@@ -6,6 +6,7 @@ import type {
   AcquireAsk,
   Grant,
   Heartbeat,
+  Held,
   PermitOutcome,
   PoolState,
   Refused,
@@ -50,10 +51,12 @@ export interface RegionPoolStub {
  */
 export type AcquiredStub =
   | { readonly answer: Grant; readonly permit: PermitStub }
-  | { readonly answer: { readonly kind: "waiting" }; readonly permit: PermitStub; readonly wait: WaitStub }
+  | { readonly answer: Held; readonly permit: PermitStub; readonly wait: WaitStub }
   | { readonly answer: Refused };
 
 export interface PermitStub {
+  /** Its first token came: who waits for this prompt to be computed is sent. */
+  started(): Promise<void>;
   extend(replica: string): Promise<void>;
   release(outcome: PermitOutcome): Promise<void>;
 }

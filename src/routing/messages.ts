@@ -14,6 +14,8 @@ export interface AcquireAsk {
   readonly exclude: readonly string[];
   /** How long it may wait in the pool's queue; 0: refuse at once when full. */
   readonly waitMs: number;
+  /** Epoch milliseconds when it first asked, if not now: after a pool's restart its place in the queue counts from then. */
+  readonly sinceMs?: number;
   /** It carries a stream on that broke off elsewhere: such have a share of their own. */
   readonly resumes?: boolean;
   /** What it will cost and whom it serves; absent from an edge of a version before: then it counts as small. */
@@ -102,6 +104,8 @@ export interface PoolState {
   readonly waitMs?: Readonly<Record<Band, number>>;
   /** What its best replica would need to the first token of a prompt that nobody has cached: a base, and per token. */
   readonly firstTokenMs?: { readonly baseMs: number; readonly msPerToken: number };
+  /** How far predicted waits were off, per band: counts by `WAIT_ERROR_EDGES_MS` of real less predicted. */
+  readonly waitErrors?: Readonly<Record<Band, readonly number[]>>;
   /** Where the object really runs, if it could find out. */
   readonly colo: string | null;
   /** What its engines' counts have taught about the model's prompts; absent from a pool of a version before. */
@@ -118,6 +122,10 @@ export interface ReplicaView {
   readonly waiting: number;
   readonly kvCacheUsage: number;
   readonly gpuMemoryUsage: number | null;
+  /** Uncached prompt tokens sent or held there whose first token has not come, as the pool believes. */
+  readonly prefillAheadTokens?: number;
+  /** Permits that it may have out now: the configured ceiling, or less after signs of overload. */
+  readonly limit?: number;
 }
 
 export type BreakerState = "closed" | "open" | "half_open";

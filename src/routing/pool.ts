@@ -1,267 +1,283 @@
-import {
-  HEARTBEAT_SILENCE_MAX_MS,
-  PERMIT_TTL_MS,
-  POOL_QUEUE_MAX,
-  POOL_RECOVERY_MS,
-  RESUME_WINDOW_MS,
-} from "../bounds.ts";
+import { PERMIT_TTL_MS, RESUME_WINDOW_MS } from "../bounds.ts";
 import type { ReplicaReport } from "../contract/report.ts";
-import { admits, type Breaker, CLOSED, probed, tallied } from "./breaker.ts";
+import { Breakers } from "./breakers.ts";
 import { type Flow, flowWaitMs, NO_FLOW, poured } from "./flow.ts";
-import type {
-  AcquireAsk,
-  Grant,
-  Heartbeat,
-  PermitOutcome,
-  PoolConfig,
-  Refused,
-  ReplicaView,
+import {
+  type AcquireAsk,
+  BANDS,
+  type Band,
+  type Grant,
+  type Heartbeat,
+  type Held,
+  type PermitOutcome,
+  type PoolState,
+  type Refused,
 } from "./messages.ts";
+import type { Policy } from "./policy/policy.ts";
+import { heldAs, latenessMs, RETRY_NO_REPLICA_MS, RETRY_UNKNOWN_MS, refused } from "./pool/answers.ts";
+import { dispatched, type Resolved } from "./pool/dispatch.ts";
+import { type Entry, entryOf, kvTokensOf } from "./pool/entry.ts";
+import { Fleet } from "./pool/fleet.ts";
+import { Permits } from "./pool/permits.ts";
+import { PlacedRequests } from "./pool/placed.ts";
+import { HeldQueue } from "./pool/queue.ts";
+import { HOLDING, type Holding, type Replica } from "./pool/replica.ts";
+import { restore, type SavedReplica, savedReplicas } from "./pool/saved.ts";
+import { firstTokenMsAt } from "./pool/waits.ts";
 import { ResumeWindow } from "./resumes.ts";
 
+export type { Resolved } from "./pool/dispatch.ts";
+export type { SavedReplica } from "./pool/saved.ts";
+
+export interface PoolOptions {
+  /** What `save` returned in the object's life before. */
+  readonly saved?: readonly SavedReplica[];
+  readonly savedBreakers?: unknown;
+  /** From 0 to 1, for jitter. */
+  readonly random?: () => number;
+  /** Instead of the one that the configuration names. */
+  readonly policy?: Policy;
+  readonly holding?: Holding;
+  /** Whether idle replicas take over from the queues of others; they do. */
+  readonly takeOver?: boolean;
+}
+
 /**
- * One pool's permits for one model. No clock, no I/O: the object around it brings the time and carries grants to
- * those who wait. Permits live in memory only: their holders' sessions are the lease, and after a restart the
- * heartbeats say what still runs (I4: permits out ≤ capacity; the gate's caps are the hard limit).
+ * One pool's permits for one model: which replica a request is for, whether it is sent, held or refused. No clock, no
+ * I/O: the object around it brings the time and carries grants to those who wait. Permits live in memory only: their
+ * holders' sessions are the lease, and after a restart the heartbeats say what still runs (I4: permits out ≤ limit
+ * at each replica; the gate's caps are the hard limit). docs/pools.md tells how it decides.
  */
-interface Replica {
-  report: ReplicaReport;
-  seenAtMs: number;
-  breaker: Breaker;
-  permits: number;
-}
-
-interface Permit {
-  readonly id: string;
-  readonly replica: string;
-  expiresAtMs: number;
-}
-
-interface Waiter {
-  readonly ask: AcquireAsk;
-  readonly untilMs: number;
-}
-
-/** Somebody who waited, and what to tell them. */
-export interface Resolved {
-  readonly id: string;
-  readonly answer: Grant | Refused;
-}
-
 export class Pool {
-  readonly #replicas = new Map<string, Replica>();
-  readonly #permits = new Map<string, Permit>();
-  readonly #waiting = new Map<string, Waiter>();
-  readonly #startedAtMs: number;
-  #config: PoolConfig = { catalogueVersion: -1, concurrencyPerReplica: 1, tokensPerSecond: null };
-  #flow: Flow = NO_FLOW;
+  readonly #fleet: Fleet;
+  readonly #queue: HeldQueue;
+  readonly #permits = new Permits();
+  readonly #placed = new PlacedRequests();
   readonly #resumes = new ResumeWindow();
+  readonly #takesOver: boolean;
+  #flow: Flow = NO_FLOW;
+  #arrivals = 0;
 
   /** `known` are the replicas that the object remembers from before its restart. */
-  constructor(known: readonly ReplicaReport[], nowMs: number) {
-    this.#startedAtMs = nowMs;
+  constructor(known: readonly ReplicaReport[], nowMs: number, options: PoolOptions = {}) {
+    const breakers = new Breakers(options.savedBreakers ?? null, nowMs, options.random ?? (() => 0.5));
+    this.#fleet = new Fleet(breakers, options.holding ?? HOLDING, options.policy ?? null, nowMs);
+    this.#queue = new HeldQueue(this.#fleet);
+    this.#takesOver = options.takeOver ?? true;
     for (const report of known) {
-      this.#replicas.set(report.id, { report, seenAtMs: nowMs, breaker: CLOSED, permits: 0 });
+      const replica = this.#fleet.add(report, nowMs);
+      const saved = options.saved?.find(({ id }) => id === report.id);
+      if (saved) restore(replica, saved);
     }
   }
 
-  /** A permit now, a place in the queue, or a refusal. */
-  acquire(ask: AcquireAsk, nowMs: number): Grant | Refused | { readonly kind: "waiting" } {
-    this.#configure(ask.config);
-    const held = this.#permits.get(ask.id);
-    if (held) return { kind: "granted", replica: held.replica };
-    const { tokensPerSecond } = this.#config;
+  /** A permit now, a place in a replica's queue, or a refusal. The same id is answered the same. */
+  acquire(ask: AcquireAsk, nowMs: number): Grant | Refused | Held {
+    this.#fleet.configure(ask.config);
+    const permit = this.#permits.get(ask.id);
+    if (permit) return permit.grant;
+    const waiting = this.#queue.get(ask.id);
+    if (waiting) return heldAs(waiting);
+    const { tokensPerSecond } = this.#fleet.config;
     const flowWait = tokensPerSecond === null ? 0 : flowWaitMs(this.#flow, tokensPerSecond, nowMs);
-    if (flowWait > 0) return { kind: "refused", reason: "too_many_tokens", retryAfterMs: flowWait };
-    if (ask.resumes && this.#resumes.full(this.#capacity(nowMs), nowMs)) {
-      return { kind: "refused", reason: "full", retryAfterMs: RESUME_WINDOW_MS };
+    if (flowWait > 0) return refused("too_many_tokens", flowWait);
+    if (ask.resumes && this.#resumes.full(this.#fleet.capacity(nowMs), nowMs)) {
+      return refused("full", RESUME_WINDOW_MS);
     }
-    const replica = this.#choose(ask.exclude, nowMs);
-    if (replica) {
-      if (ask.resumes) this.#resumes.count(nowMs);
-      return this.#grant(ask.id, replica, nowMs);
-    }
-    if (this.#usable(ask.exclude, nowMs).length === 0) {
-      return { kind: "refused", reason: "no_replica", retryAfterMs: 2_000 };
-    }
-    if (ask.waitMs <= 0 || this.#waiting.size >= POOL_QUEUE_MAX) {
-      return { kind: "refused", reason: "full", retryAfterMs: 1_000 };
-    }
-    this.#waiting.set(ask.id, { ask, untilMs: nowMs + ask.waitMs });
-    return { kind: "waiting" };
+    const entry = entryOf(ask, this.#arrivals++, nowMs);
+    const usable = this.#fleet.usable(ask.exclude, nowMs);
+    const chosen = this.#fleet.choose(usable, entry, nowMs);
+    if (!chosen) return refused("no_replica", RETRY_NO_REPLICA_MS);
+    if (this.#isNext(entry, chosen, nowMs)) return this.#sendInTime(entry, chosen, nowMs);
+    if (ask.waitMs > 0) return this.#hold(entry, chosen, nowMs);
+    const free = usable.filter((replica) => this.#isNext(entry, replica, nowMs));
+    const other = this.#fleet.choose(free, entry, nowMs);
+    if (other) return this.#sendInTime(entry, other, nowMs);
+    const waitMs = this.#queue.predictedWaitMs(entry, chosen, nowMs);
+    return refused("full", waitMs > 0 ? waitMs : RETRY_UNKNOWN_MS);
+  }
+
+  /** Its first token came: the next prompt runs now. Returns who is sent because of that. */
+  started(id: string, nowMs: number): Resolved[] {
+    const permit = this.#permits.get(id);
+    const replica = permit && this.#fleet.replicas.get(permit.replica);
+    this.#placed.started(id);
+    return replica?.prefill.started(id, nowMs) ? this.#serve(nowMs) : [];
   }
 
   /** Keeps a permit for another while. An unknown one is taken up again: this pool restarted (permits.md). */
-  extend(id: string, replica: string, nowMs: number): void {
+  extend(id: string, replicaId: string, nowMs: number): void {
     const permit = this.#permits.get(id);
-    if (permit) permit.expiresAtMs = nowMs + PERMIT_TTL_MS;
-    else this.#put(id, replica, nowMs);
+    if (permit) {
+      permit.expiresAtMs = nowMs + PERMIT_TTL_MS;
+      return;
+    }
+    const waiting = this.#queue.get(id);
+    if (waiting) this.#queue.remove(waiting, nowMs);
+    this.#permits.put(id, { kind: "granted", replica: replicaId }, 0, null, nowMs);
+    const replica = this.#fleet.replicas.get(replicaId);
+    if (replica) replica.permits += 1;
   }
 
   /** Gives a permit or a place in the queue back, once; a second call does nothing. Returns who is next. */
   release(id: string, outcome: PermitOutcome, nowMs: number): Resolved[] {
-    this.#waiting.delete(id);
-    const permit = this.#permits.get(id);
-    if (!permit) return [];
-    this.#permits.delete(id);
-    const replica = this.#replicas.get(permit.replica);
-    if (replica) {
-      replica.permits -= 1;
-      if (replica.permits < 0)
-        throw new Error(`pool: ${permit.replica} gave back more permits than it had (I4)`);
-      if (outcome === "failed" && replica.breaker.state === "half_open") {
-        replica.breaker = tallied(replica.breaker, 0, 1, nowMs);
-      }
+    const waiting = this.#queue.get(id);
+    if (waiting) {
+      this.#queue.remove(waiting, nowMs);
+      return this.#serve(nowMs);
     }
-    return this.#serveQueue(nowMs);
+    const permit = this.#permits.take(id);
+    if (!permit) return [];
+    this.#fleet.breakers.ended(permit.replica, id, outcome, nowMs);
+    const replica = this.#fleet.replicas.get(permit.replica);
+    if (replica) {
+      const heldForMs = outcome === "answered" && permit.sentAtMs !== null ? nowMs - permit.sentAtMs : null;
+      replica.ended(id, permit.kvTokens, heldForMs, nowMs);
+      const ceiling = this.#fleet.config.concurrencyPerReplica;
+      if (outcome === "overloaded") replica.concurrency.overloaded(ceiling, nowMs);
+    }
+    return this.#serve(nowMs);
   }
 
   /** What a gate says of the replicas. Returns whether membership or usability changed, and who is next. */
   heartbeat(beat: Heartbeat, nowMs: number): { changed: boolean; resolved: Resolved[] } {
-    this.#configure(beat.config);
+    const fleet = this.#fleet;
+    fleet.configure(beat.config);
     const before = this.#fingerprint(nowMs);
     for (const report of beat.replicas) {
-      const known = this.#replicas.get(report.id);
-      if (!known) {
-        // It may have been forgotten while a stream of it went on.
-        const permits = [...this.#permits.values()].filter(({ replica }) => replica === report.id).length;
-        this.#replicas.set(report.id, { report, seenAtMs: nowMs, breaker: CLOSED, permits });
-        continue;
-      }
-      if (known.report.bootId !== report.bootId) known.breaker = CLOSED;
-      known.report = report;
-      known.seenAtMs = nowMs;
+      const isNew = !fleet.replicas.has(report.id);
+      const replica = fleet.heard(report, nowMs);
+      // It may have been forgotten while a stream of it went on.
+      if (isNew) replica.permits = this.#permits.at(report.id).length;
+      if (isNew) for (const { kvTokens } of this.#permits.at(report.id)) replica.kvTokens += kvTokens;
+      fleet.breakers.observe(report.id, null, report, nowMs);
     }
     let tokens = 0;
     for (const tally of beat.tallies) {
       tokens += tally.tokens;
-      const replica = this.#replicas.get(tally.replica);
-      if (replica) replica.breaker = tallied(replica.breaker, tally.ok, tally.failed, nowMs);
+      fleet.breakers.observe(tally.replica, tally, null, nowMs);
+      const replica = fleet.replicas.get(tally.replica);
+      if (tally.overloaded > 0) replica?.concurrency.overloaded(fleet.config.concurrencyPerReplica, nowMs);
     }
-    if (this.#config.tokensPerSecond !== null) {
-      this.#flow = poured(this.#flow, tokens, this.#config.tokensPerSecond, nowMs);
+    if (fleet.config.tokensPerSecond !== null) {
+      this.#flow = poured(this.#flow, tokens, fleet.config.tokensPerSecond, nowMs);
     }
-    return { changed: before !== this.#fingerprint(nowMs), resolved: this.#serveQueue(nowMs) };
+    for (const served of beat.served ?? []) {
+      const replica = fleet.replicas.get(this.#permits.get(served.id)?.replica ?? "");
+      // Its first token must have come, though nobody said when.
+      replica?.prefill.ended(served.id, nowMs);
+      this.#placed.served(served, fleet.replicas);
+    }
+    return { changed: before !== this.#fingerprint(nowMs), resolved: this.#serve(nowMs) };
   }
 
   /** Ends what has run out: permits without a sign of life, waiters past their time, replicas long gone. */
   sweep(nowMs: number): Resolved[] {
     const resolved: Resolved[] = [];
-    for (const permit of [...this.#permits.values()]) {
-      if (permit.expiresAtMs <= nowMs) resolved.push(...this.release(permit.id, "failed", nowMs));
+    for (const { id } of this.#permits.expired(nowMs)) resolved.push(...this.release(id, "failed", nowMs));
+    for (const entry of [...this.#queue.entries()]) {
+      if (entry.untilMs > nowMs) continue;
+      this.#queue.remove(entry, nowMs);
+      resolved.push({ id: entry.id, answer: refused("waited_too_long", RETRY_NO_REPLICA_MS) });
     }
-    for (const [id, waiter] of [...this.#waiting]) {
-      if (waiter.untilMs > nowMs) continue;
-      this.#waiting.delete(id);
-      resolved.push({ id, answer: { kind: "refused", reason: "waited_too_long", retryAfterMs: 2_000 } });
-    }
-    for (const [id, replica] of this.#replicas) {
-      const silentMs = nowMs - replica.seenAtMs;
-      if (silentMs > 6 * HEARTBEAT_SILENCE_MAX_MS && replica.permits === 0) this.#replicas.delete(id);
-    }
-    return [...resolved, ...this.#serveQueue(nowMs)];
+    this.#fleet.sweep(nowMs);
+    return [...resolved, ...this.#serve(nowMs)];
   }
 
-  /** When the next permit or waiter runs out, or null. */
-  nextDeadlineMs(): number | null {
-    let next = Infinity;
-    for (const permit of this.#permits.values()) next = Math.min(next, permit.expiresAtMs);
-    for (const waiter of this.#waiting.values()) next = Math.min(next, waiter.untilMs);
+  /** When something is due if nothing else happens: a permit or a wait runs out, or a held request may be sent. */
+  nextDeadlineMs(nowMs: number): number | null {
+    let next = this.#permits.nextExpiryMs();
+    for (const { untilMs } of this.#queue.entries()) next = Math.min(next, untilMs);
+    for (const { held, prefill } of this.#fleet.replicas.values()) {
+      if (held.size === 0) continue;
+      const below = prefill.belowAtMs(this.#fleet.holding.prefillAheadTokens, nowMs);
+      if (below !== null && below > nowMs) next = Math.min(next, below);
+    }
     return Number.isFinite(next) ? next : null;
   }
 
   reports(): ReplicaReport[] {
-    return [...this.#replicas.values()].map((replica) => replica.report);
+    return [...this.#fleet.replicas.values()].map((replica) => replica.report);
   }
 
-  view(nowMs: number): { replicas: ReplicaView[]; capacity: number; inUse: number; waiting: number } {
-    const usable = new Set(this.#usable([], nowMs).map((replica) => replica.report.id));
-    const replicas = [...this.#replicas.values()].map((replica) => ({
-      id: replica.report.id,
-      usable: usable.has(replica.report.id),
-      state: replica.report.state,
-      breaker: replica.breaker.state,
-      permits: replica.permits,
-      running: replica.report.running,
-      waiting: replica.report.waiting,
-      kvCacheUsage: replica.report.kvCacheUsage,
-      gpuMemoryUsage: replica.report.gpuMemoryUsage,
-    }));
+  /** Indexes and speeds, at most `PREFIX_SNAPSHOT_MAX_BYTES` of names. */
+  save(): SavedReplica[] {
+    return savedReplicas(this.#fleet.replicas);
+  }
+
+  saveBreakers(): unknown {
+    return this.#fleet.breakers.save();
+  }
+
+  load(nowMs: number): Pick<PoolState, "capacity" | "inUse" | "waiting"> {
+    const capacity = this.#fleet.capacity(nowMs);
+    return { capacity, inUse: this.#permits.size, waiting: this.#queue.size };
+  }
+
+  view(nowMs: number): Omit<PoolState, "pool" | "model" | "epoch" | "atMs" | "colo" | "learned"> {
+    const usable = this.#fleet.usable([], nowMs);
+    const firstTokenMs = this.#queue.firstTokenMs(usable, nowMs);
+    const waits = BANDS.map((band) => [band, this.#queue.waitMsOf(band, usable, nowMs)]);
     return {
-      replicas,
-      capacity: this.#capacity(nowMs),
+      ...this.#fleet.views(nowMs),
       inUse: this.#permits.size,
-      waiting: this.#waiting.size,
+      waiting: this.#queue.size,
+      waitMs: Object.fromEntries(waits) as Record<Band, number>,
+      ...(firstTokenMs === null ? {} : { firstTokenMs }),
+      waitErrors: this.#queue.errors.view(),
     };
   }
 
-  #capacity(nowMs: number): number {
-    return this.#usable([], nowMs).length * this.#config.concurrencyPerReplica;
+  #isNext(entry: Entry, replica: Replica, nowMs: number): boolean {
+    return this.#fleet.mayTake(replica, entry, nowMs) && !this.#queue.isBehind(entry, replica, nowMs);
   }
 
-  #configure(config: PoolConfig): void {
-    if (config.catalogueVersion > this.#config.catalogueVersion) this.#config = config;
+  #sendInTime(entry: Entry, replica: Replica, nowMs: number): Grant | Refused {
+    const lateMs = latenessMs(entry, replica, 0, nowMs);
+    return lateMs > 0 ? refused("too_late", lateMs) : this.#send(entry, replica, nowMs);
   }
 
-  #usable(exclude: readonly string[], nowMs: number): Replica[] {
-    return [...this.#replicas.values()].filter(
-      (replica) =>
-        replica.report.state === "healthy" &&
-        nowMs - replica.seenAtMs <= HEARTBEAT_SILENCE_MAX_MS &&
-        !exclude.includes(replica.report.id) &&
-        admits(replica.breaker, replica.permits > 0, nowMs),
-    );
+  /** A place in its replica's queue, unless it is known by now that it would be of no use. */
+  #hold(entry: Entry, replica: Replica, nowMs: number): Held | Refused {
+    const waitMs = this.#queue.predictedWaitMs(entry, replica, nowMs);
+    if (this.#queue.isFull(entry.work.bytes)) return refused("full", Math.max(waitMs, RETRY_UNKNOWN_MS));
+    const lateMs = latenessMs(entry, replica, waitMs, nowMs);
+    if (lateMs > 0) return refused("too_late", lateMs);
+    const leftMs = entry.untilMs - nowMs;
+    if (waitMs > leftMs) return refused("full", waitMs - leftMs);
+    entry.predictedWaitMs = waitMs;
+    this.#queue.hold(entry);
+    return heldAs(entry);
   }
 
-  /** The least loaded replica with room; ties go to the one with the emptier KV cache. */
-  #choose(exclude: readonly string[], nowMs: number): Replica | null {
-    let best: Replica | null = null;
-    for (const replica of this.#usable(exclude, nowMs)) {
-      const load = this.#load(replica, nowMs);
-      if (load >= this.#config.concurrencyPerReplica) continue;
-      if (best === null) best = replica;
-      else {
-        const bestLoad = this.#load(best, nowMs);
-        const emptier = replica.report.kvCacheUsage < best.report.kvCacheUsage;
-        if (load < bestLoad || (load === bestLoad && emptier)) best = replica;
-      }
-    }
-    return best;
+  #send(entry: Entry, replica: Replica, nowMs: number): Grant {
+    const ahead = replica.prefill.aheadTokens(nowMs);
+    const grant: Grant = {
+      kind: "granted",
+      replica: replica.id,
+      predictedMs: Math.round(firstTokenMsAt(replica, entry.uncachedTokens, ahead)),
+      cachedTokens: Math.round(entry.cachedTokens),
+    };
+    if (entry.resumes) this.#resumes.count(nowMs);
+    this.#placed.sent(entry, replica);
+    this.#queue.served(entry);
+    replica.sent(entry, nowMs);
+    this.#fleet.breakers.sent(replica.id, entry.id, nowMs);
+    this.#permits.put(entry.id, grant, kvTokensOf(entry.work), nowMs, nowMs);
+    return grant;
   }
 
-  /** Just after a restart the permits of running streams are not back yet: the engines know better. */
-  #load(replica: Replica, nowMs: number): number {
-    const recovering = nowMs - this.#startedAtMs < POOL_RECOVERY_MS;
-    return recovering ? Math.max(replica.permits, replica.report.running) : replica.permits;
-  }
-
-  #grant(id: string, replica: Replica, nowMs: number): Grant {
-    replica.breaker = probed(replica.breaker);
-    this.#put(id, replica.report.id, nowMs);
-    return { kind: "granted", replica: replica.report.id };
-  }
-
-  #put(id: string, replicaId: string, nowMs: number): void {
-    this.#permits.set(id, { id, replica: replicaId, expiresAtMs: nowMs + PERMIT_TTL_MS });
-    const replica = this.#replicas.get(replicaId);
-    if (replica) replica.permits += 1;
-  }
-
-  #serveQueue(nowMs: number): Resolved[] {
-    const resolved: Resolved[] = [];
-    for (const [id, { ask }] of this.#waiting) {
-      const replica = this.#choose(ask.exclude, nowMs);
-      if (!replica) break;
-      this.#waiting.delete(id);
-      resolved.push({ id, answer: this.#grant(id, replica, nowMs) });
-    }
-    return resolved;
+  #serve(nowMs: number): Resolved[] {
+    const send = (entry: Entry, replica: Replica) => this.#send(entry, replica, nowMs);
+    return dispatched(this.#fleet, this.#queue, send, this.#takesOver, nowMs);
   }
 
   #fingerprint(nowMs: number): string {
-    const usable = new Set(this.#usable([], nowMs).map((replica) => replica.report.id));
-    return [...this.#replicas.values()]
-      .map(({ report, breaker }) => `${report.id}:${report.state}:${usable.has(report.id)}:${breaker.state}`)
+    return [...this.#fleet.replicas.values()]
+      .map((replica) => {
+        const usable = this.#fleet.isUsable(replica, nowMs);
+        return `${replica.id}:${replica.report.state}:${usable}:${this.#fleet.breakers.state(replica.id, nowMs)}`;
+      })
       .join(",");
   }
 }

@@ -1,0 +1,82 @@
+import { BANDS, type Band } from "../messages.ts";
+import { type Entry, kvTokensOf } from "./entry.ts";
+import type { Fleet } from "./fleet.ts";
+import type { Order } from "./order.ts";
+import type { Replica } from "./replica.ts";
+
+/** What goes before a request at its replica. */
+export interface Before {
+  readonly tokens: number;
+  readonly requests: number;
+  readonly kvTokens: number;
+}
+
+export const NOTHING_BEFORE: Before = { tokens: 0, requests: 0, kvTokens: 0 };
+
+/** Those held at a replica that its order would send before this one. */
+export function beforeOf(entry: Entry, held: Iterable<Entry>, order: Order): Before {
+  let [tokens, requests, kvTokens] = [0, 0, 0];
+  for (const other of held) {
+    if (other.id === entry.id || order.compare(other, entry) > 0) continue;
+    tokens += other.uncachedTokens;
+    requests += 1;
+    kvTokens += kvTokensOf(other.work);
+  }
+  return { tokens, requests, kvTokens };
+}
+
+/**
+ * Until a request is sent, with that much before it: the longest of three waits. For the prompts before it, at the
+ * measured speed; for a permit and for KV memory, at the pace at which they came back so far (mean time of a permit ÷
+ * how many there are). What nothing was measured of yet waits for nothing.
+ */
+export function waitMsAt(
+  fleet: Fleet,
+  replica: Replica,
+  entry: Entry,
+  before: Before,
+  nowMs: number,
+): number {
+  const { prefillAheadTokens, kvShare } = fleet.holding;
+  const ahead = replica.prefill.aheadTokens(nowMs) + before.tokens - prefillAheadTokens;
+  const prefillMs = Math.max(0, ahead) / replica.prefill.speed.tokensPerMs;
+  const permitMs = replica.permitMs ?? 0;
+  const limit = fleet.limitOf(replica, nowMs);
+  const permits = Math.max(0, fleet.loadOf(replica, nowMs) + before.requests + 1 - limit);
+  const { cacheTokens } = replica.report;
+  const kvWanted = replica.kvTokens + before.kvTokens + kvTokensOf(entry.work);
+  const kvExcess = cacheTokens === undefined ? 0 : Math.max(0, kvWanted - kvShare * cacheTokens);
+  const kvMs = kvExcess === 0 ? 0 : (kvExcess * permitMs) / Math.max(1, replica.kvTokens);
+  return Math.max(prefillMs, (permits * permitMs) / limit, kvMs);
+}
+
+/** From being sent to its first token. */
+export function firstTokenMsAt({ prefill }: Replica, uncachedTokens: number, aheadTokens: number): number {
+  return prefill.speed.baseMs + (aheadTokens + uncachedTokens) / prefill.speed.tokensPerMs;
+}
+
+/** Upper edges of the histogram of `real − predicted`, in milliseconds; a last bin takes what is above. */
+export const WAIT_ERROR_EDGES_MS = [
+  -10_000, -3_000, -1_000, -300, -100, -30, 30, 100, 300, 1_000, 3_000, 10_000,
+] as const;
+
+/** How far the predicted waits were off. Who left or was refused meanwhile waited at least as long as is counted. */
+export class WaitErrors {
+  readonly #counts: Record<Band, number[]> = { interactive: bins(), default: bins(), batch: bins() };
+
+  ended({ predictedWaitMs, arrivedAtMs, work: { band } }: Entry, nowMs: number): void {
+    if (predictedWaitMs === null) return;
+    const error = nowMs - arrivedAtMs - predictedWaitMs;
+    const at = WAIT_ERROR_EDGES_MS.findIndex((edge) => error <= edge);
+    this.#counts[band][at < 0 ? WAIT_ERROR_EDGES_MS.length : at]! += 1;
+  }
+
+  view(): Record<Band, readonly number[]> {
+    const copy: [Band, readonly number[]][] = BANDS.map((band) => [band, [...this.#counts[band]]]);
+    return Object.fromEntries(copy) as Record<Band, readonly number[]>;
+  }
+}
+
+function bins(): number[] {
+  return new Array<number>(WAIT_ERROR_EDGES_MS.length + 1).fill(0);
+}
