@@ -196,6 +196,11 @@ export class Pool {
     return Number.isFinite(next) ? next : null;
   }
 
+  /** Whether this request has a permit. */
+  holds(id: string): boolean {
+    return this.#permits.get(id) !== undefined;
+  }
+
   reports(): ReplicaReport[] {
     return [...this.#fleet.replicas.values()].map((replica) => replica.report);
   }

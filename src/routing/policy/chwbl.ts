@@ -14,7 +14,7 @@ const KEY_MIN_TOKENS = 1_024;
  * load with this request stays within `max(floor, ⌈factor · mean⌉)`.
  *
  * The key must lie past what all prompts share, or all have the same (replay: keyed inside the system prompt it is no
- * better than random). So it is the chain at 1,024 tokens, or behind what half of the replicas have of this prompt
+ * better than random). So it is the chain at 1,024 tokens, or behind what every replica has of this prompt
  * already: only a shared start is at so many. Shorter prompts are keyed by all that they have.
  */
 export function chwbl(): Policy {
@@ -71,9 +71,9 @@ function placeOf({ places }: Ring, key: number): number {
 }
 
 function keyOf(choices: readonly Choice[], { blocks, blockTokens }: Work): number {
-  const cached = choices.map(({ cachedTokens }) => cachedTokens).sort((a, b) => b - a);
-  // Of two replicas, one having it is half of them and says nothing.
-  const shared = choices.length < 4 ? 0 : cached[Math.ceil(choices.length / 2)]!;
+  // Of one or two replicas, all having it says nothing.
+  const shared = choices.length < 3 ? 0 : Math.min(...choices.map(({ cachedTokens }) => cachedTokens));
   const past = Math.max(Math.ceil(KEY_MIN_TOKENS / blockTokens) - 1, Math.floor(shared / blockTokens));
-  return blocks[Math.min(past, blocks.length - 1)]!;
+  // Names need not be spread over the ring evenly; their hashes are.
+  return hashOf(String(blocks[Math.min(past, blocks.length - 1)]));
 }

@@ -3,7 +3,7 @@ import { type Choice, leastBy, type Policy } from "./policy.ts";
 
 /** How much a token to compute here weighs against one that is ahead: it costs not only this request its time. */
 const WEIGHT_FLAT = 3;
-const WEIGHT_SATURATED = 5;
+const WEIGHT_SATURATED = 8;
 /** Work ahead per replica on average, from where the weight rises and where it is highest. */
 const RISES_FROM_MS = 1_000;
 const HIGHEST_FROM_MS = 4_000;

@@ -8,7 +8,7 @@ import type { FairShares } from "./fairness.ts";
  * A request that has waited is taken for shorter by this share of the tokens that its replica computed meanwhile: who
  * came that much earlier goes before a shorter one, so a long prompt waits at most its own length × 1/share longer.
  */
-const AGEING_SHARE = 0.5;
+const AGEING_SHARE = 0.25;
 
 /** Held requests in the order in which their replica would take them. */
 export class Order {
