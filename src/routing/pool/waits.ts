@@ -45,8 +45,8 @@ export function waitMsAt(
   const permits = Math.max(0, fleet.loadOf(replica, nowMs) + before.requests + 1 - limit);
   const { cacheTokens } = replica.report;
   const kvWanted = replica.kvTokens + before.kvTokens + kvTokensOf(entry.work);
-  const kvExcess = cacheTokens === undefined ? 0 : Math.max(0, kvWanted - kvShare * cacheTokens);
-  const kvMs = kvExcess === 0 ? 0 : (kvExcess * permitMs) / Math.max(1, replica.kvTokens);
+  const kvRoom = cacheTokens === undefined ? Infinity : Math.max(1, kvShare * cacheTokens);
+  const kvMs = kvWanted <= kvRoom ? 0 : ((kvWanted - kvRoom) * permitMs) / kvRoom;
   return Math.max(prefillMs, (permits * permitMs) / limit, kvMs);
 }
 

@@ -8,20 +8,21 @@ import { ask, beat, chain, configOf, NOW, replica, work } from "./rig.ts";
 
 const IDS = ["a", "b", "c"];
 const CAP = 3;
+const RUNS = 80;
 
 const event = fc.oneof(
   {
-    weight: 6,
+    weight: 12,
     arbitrary: fc.record({
       kind: fc.constant("acquire" as const),
       who: fc.nat(60),
-      waitMs: fc.constantFrom(0, 300, 5_000, 60_000),
-      exclude: fc.subarray(IDS, { maxLength: 2 }),
-      promptTokens: fc.integer({ min: 1, max: 30_000 }),
+      waitMs: fc.constantFrom(0, 300, 5_000, 5_000, 60_000),
+      exclude: fc.oneof(fc.constant([]), fc.subarray(IDS, { maxLength: 2 })),
+      promptTokens: fc.oneof(fc.integer({ min: 1, max: 200 }), fc.integer({ min: 1, max: 30_000 })),
       text: fc.nat(4),
       tenant: fc.constantFrom("t", "u", "v"),
       band: fc.constantFrom(...BANDS),
-      firstTokenInMs: fc.constantFrom(null, 50, 2_000),
+      firstTokenInMs: fc.constantFrom(null, null, null, 50, 2_000),
     }),
   },
   { weight: 3, arbitrary: fc.record({ kind: fc.constant("started" as const), who: fc.nat(60) }) },
@@ -39,8 +40,8 @@ const event = fc.oneof(
     weight: 3,
     arbitrary: fc.record({
       kind: fc.constant("beat" as const),
-      down: fc.subarray(IDS, { maxLength: 3 }),
-      failed: fc.constantFrom(0, 0, 0, 6),
+      down: fc.oneof(fc.constant([]), fc.constant([]), fc.subarray(IDS, { maxLength: 3 })),
+      failed: fc.constantFrom(0, 0, 0, 0, 0, 0, 6),
       waiting: fc.constantFrom(0, 0, 9),
       boot: fc.constantFrom("1", "1", "1", "2"),
     }),
@@ -54,6 +55,7 @@ class World {
   nowMs = NOW;
   readonly waiting = new Map<string, { untilMs: number; exclude: readonly string[] }>();
   readonly running = new Map<string, string>();
+  held = 0;
   readonly config = configOf(CAP, { policy: "predicted-ttft" });
   down: readonly string[] = [];
 
@@ -132,6 +134,7 @@ class World {
     if (this.running.has(id)) expect(answer).toMatchObject({ replica: this.running.get(id) });
     else if (this.waiting.has(id)) expect(answer.kind).toBe("waiting");
     else if (answer.kind === "waiting") {
+      this.held += 1;
       this.waiting.set(id, { untilMs: this.nowMs + Math.min(waitMs, POOL_WAIT_MAX_MS), exclude });
     } else this.#told(id, answer, exclude);
   }
@@ -155,17 +158,20 @@ describe("a pool, whatever happens", () => {
   it.each(POLICIES)(
     "has no more permits out than the cap (I4), loses no waiter, tells each once and in time, sends nobody where it must not (%s)",
     (policy) => {
+      let held = 0;
       fc.assert(
-        fc.property(fc.array(event, { maxLength: 150 }), (events) => {
+        fc.property(fc.array(event, { minLength: 40, maxLength: 150, size: "max" }), (events) => {
           const world = new World();
           Object.assign(world.config, { policy });
           world.tell(world.pool.heartbeat(beat(world.reports(), [], world.config), NOW).resolved);
           for (const each of events) world.play(each);
           world.pass(POOL_WAIT_MAX_MS + 1);
           expect([...world.waiting.keys()], "still waiting after the longest wait").toEqual([]);
+          held += world.held;
         }),
-        { numRuns: 60 },
+        { numRuns: RUNS },
       );
+      expect(held, "the events have requests wait").toBeGreaterThan(5 * RUNS);
     },
   );
 });
