@@ -1,4 +1,4 @@
-import { PERMIT_TTL_MS, RESUME_WINDOW_MS } from "../bounds.ts";
+import { RESUME_WINDOW_MS } from "../bounds.ts";
 import type { ReplicaReport } from "../contract/report.ts";
 import { Breakers } from "./breakers.ts";
 import { type Flow, flowWaitMs, NO_FLOW, poured } from "./flow.ts";
@@ -107,11 +107,7 @@ export class Pool {
 
   /** Keeps a permit for another while. An unknown one is taken up again: this pool restarted (permits.md). */
   extend(id: string, replicaId: string, nowMs: number): void {
-    const permit = this.#permits.get(id);
-    if (permit) {
-      permit.expiresAtMs = nowMs + PERMIT_TTL_MS;
-      return;
-    }
+    if (this.#permits.extend(id, nowMs)) return;
     const waiting = this.#queue.get(id);
     if (waiting) this.#queue.remove(waiting, nowMs);
     this.#permits.put(id, { kind: "granted", replica: replicaId }, 0, null, nowMs);

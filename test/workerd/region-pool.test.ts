@@ -1,7 +1,7 @@
 import { abortAllDurableObjects, evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { env as bindings } from "cloudflare:workers";
 import { afterEach, beforeEach, describe, test, vi } from "vitest";
-import { HEARTBEAT_SILENCE_MAX_MS, PERMIT_TTL_MS, POOL_RECOVERY_MS } from "../../src/bounds.ts";
+import { HEARTBEAT_SILENCE_MAX_MS, PERMIT_TTL_MS, POOL_RECOVERY_MS, POOL_SAVE_MS } from "../../src/bounds.ts";
 import type { ReplicaReport } from "../../src/contract/report.ts";
 import {
   type AcquiredStub,
@@ -10,7 +10,7 @@ import {
   regionPool,
 } from "../../src/durable/stub.ts";
 import type { Env } from "../../src/env.ts";
-import type { AcquireAsk } from "../../src/routing/messages.ts";
+import type { AcquireAsk, Work } from "../../src/routing/messages.ts";
 
 const env = bindings as unknown as Env;
 /** The objects and this test read the same clock: it is set, never waited for. */
@@ -55,7 +55,7 @@ async function pool(concurrency = 1, replicas = [report("r0")]) {
   };
   const stub = env.REGION_POOL.getByName(`${name}/enam/m/0`);
   await beat();
-  return { reach, beat, acquire, load, stub };
+  return { reach, beat, ask, acquire, load, stub };
 }
 
 function permitOf(acquired: AcquiredStub): PermitStub {
@@ -183,6 +183,36 @@ describe("who waits", () => {
     nowMs += 5_000;
     expect(await load()).toEqual({ inUse: 1, waiting: 0 });
     expect(await told).toMatchObject({ kind: "refused", reason: "waited_too_long" });
+  });
+});
+
+describe("a pool that knows what prompts cost", () => {
+  const work: Work = {
+    ...{ promptTokens: 20_000, outputTokens: 10, blocks: [1, 2, 3], blockTokens: 5_000, tenant: "t" },
+    ...{ band: "default", session: null, firstTokenByMs: null, bytes: 80_000 },
+  };
+
+  test("holds the next back until the first token, and tells how long it may take", async ({ expect }) => {
+    const { ask, reach, load } = await pool(8);
+    const first = permitOf(await reach().acquire({ ...ask("first"), work }));
+    const second = await reach().acquire({ ...ask("second", 10_000), work: { ...work, blocks: [9] } });
+    expect(second.answer).toMatchObject({ kind: "waiting", predictedWaitMs: expect.closeTo(1_590, -1) });
+    const told = waitOf(second).granted();
+    expect(await load()).toEqual({ inUse: 1, waiting: 1 });
+    await first.started();
+    expect(await told).toMatchObject({ kind: "granted", replica: "r0" });
+  });
+
+  test("remembers what is cached where, over its end", async ({ expect }) => {
+    const { ask, reach, beat } = await pool(8, [report("r0"), report("r1")]);
+    const first = await reach().acquire({ ...ask("first"), work, exclude: ["r0"] });
+    await permitOf(first).started();
+    await permitOf(first).release("answered");
+    nowMs += POOL_SAVE_MS;
+    await beat();
+    await abortAllDurableObjects();
+    const next = await reach().acquire({ ...ask("next"), work });
+    expect(next.answer).toMatchObject({ kind: "granted", replica: "r1", cachedTokens: 15_000 });
   });
 });
 

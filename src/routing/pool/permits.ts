@@ -8,11 +8,12 @@ export interface Permit {
   readonly kvTokens: number;
   /** Null for one that was taken up again after a restart: nobody knows since when it runs. */
   readonly sentAtMs: number | null;
-  expiresAtMs: number;
+  readonly expiresAtMs: number;
 }
 
 /** Permits that are out, by request. In memory only: their holders' sessions are the lease. */
 export class Permits {
+  /** All live equally long from when they were put here last, so the first expires first. */
   readonly #all = new Map<string, Permit>();
 
   get size(): number {
@@ -34,8 +35,20 @@ export class Permits {
     return permit;
   }
 
+  /** Keeps it for another while; false when it is not known. */
+  extend(id: string, nowMs: number): boolean {
+    const permit = this.take(id);
+    if (permit) this.#all.set(id, { ...permit, expiresAtMs: nowMs + PERMIT_TTL_MS });
+    return permit !== undefined;
+  }
+
   expired(nowMs: number): Permit[] {
-    return [...this.#all.values()].filter(({ expiresAtMs }) => expiresAtMs <= nowMs);
+    const expired: Permit[] = [];
+    for (const permit of this.#all.values()) {
+      if (permit.expiresAtMs > nowMs) break;
+      expired.push(permit);
+    }
+    return expired;
   }
 
   at(replica: string): Permit[] {
@@ -43,8 +56,6 @@ export class Permits {
   }
 
   nextExpiryMs(): number {
-    let next = Infinity;
-    for (const { expiresAtMs } of this.#all.values()) next = Math.min(next, expiresAtMs);
-    return next;
+    return this.#all.values().next().value?.expiresAtMs ?? Infinity;
   }
 }
