@@ -7,6 +7,8 @@ export interface Entry {
   readonly exclude: readonly string[];
   readonly work: Work;
   readonly arrivedAtMs: number;
+  /** When it was told that it waits; later than its arrival where it asks again after a restart. */
+  readonly askedAtMs: number;
   /** Waits until then at most. */
   readonly untilMs: number;
   readonly resumes: boolean;
@@ -36,10 +38,19 @@ export const SMALL_WORK: Work = {
 
 export function entryOf(ask: AcquireAsk, number: number, nowMs: number): Entry {
   const work = ask.work ?? SMALL_WORK;
-  const arrivedAtMs = Math.min(nowMs, ask.sinceMs ?? nowMs);
+  // Nobody waits longer, so nobody gains a better place by saying so.
+  const arrivedAtMs = Math.max(nowMs - POOL_WAIT_MAX_MS, Math.min(nowMs, ask.sinceMs ?? nowMs));
   const waitMs = Math.min(ask.waitMs, POOL_WAIT_MAX_MS);
   return {
-    ...{ id: ask.id, exclude: ask.exclude, work, arrivedAtMs, untilMs: nowMs + waitMs, number },
+    ...{
+      id: ask.id,
+      exclude: ask.exclude,
+      work,
+      arrivedAtMs,
+      askedAtMs: nowMs,
+      untilMs: nowMs + waitMs,
+      number,
+    },
     ...{ resumes: ask.resumes ?? false, replica: "", hitBlocks: 0, cachedTokens: 0 },
     ...{ uncachedTokens: work.promptTokens, predictedWaitMs: null },
   };

@@ -166,6 +166,15 @@ export class HeldQueue {
 
 /** Stands for a request that comes now, where only its band and size count. */
 const PROBE: Entry = {
-  ...{ id: "", exclude: [], work: SMALL_WORK, arrivedAtMs: 0, untilMs: 0, resumes: false, number: 0 },
+  ...{
+    id: "",
+    exclude: [],
+    work: SMALL_WORK,
+    arrivedAtMs: 0,
+    askedAtMs: 0,
+    untilMs: 0,
+    resumes: false,
+    number: 0,
+  },
   ...{ replica: "", hitBlocks: 0, cachedTokens: 0, uncachedTokens: 0, predictedWaitMs: null },
 };

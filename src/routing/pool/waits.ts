@@ -64,9 +64,9 @@ export const WAIT_ERROR_EDGES_MS = [
 export class WaitErrors {
   readonly #counts: Record<Band, number[]> = { interactive: bins(), default: bins(), batch: bins() };
 
-  ended({ predictedWaitMs, arrivedAtMs, work: { band } }: Entry, nowMs: number): void {
+  ended({ predictedWaitMs, askedAtMs, work: { band } }: Entry, nowMs: number): void {
     if (predictedWaitMs === null) return;
-    const error = nowMs - arrivedAtMs - predictedWaitMs;
+    const error = nowMs - askedAtMs - predictedWaitMs;
     const at = WAIT_ERROR_EDGES_MS.findIndex((edge) => error <= edge);
     this.#counts[band][at < 0 ? WAIT_ERROR_EDGES_MS.length : at]! += 1;
   }
