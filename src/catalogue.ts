@@ -2,6 +2,7 @@ import { z } from "zod";
 import { DAY_MS, GATES_PER_POOL_MAX, KEY_OVERLAP_DEFAULT_MS, LIMIT_MAX } from "./bounds.ts";
 import { type Model, modelNameSchema } from "./catalogue/model.ts";
 
+export * from "./catalogue/breakers.ts";
 export * from "./catalogue/model.ts";
 
 /**

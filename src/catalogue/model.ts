@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { MODEL_NAME_MAX_CHARS, WEIGHT_MAX } from "../bounds.ts";
+import { breakerSettingsSchema } from "./breakers.ts";
 
 /** Models, as operators manage them. */
 
@@ -46,6 +47,9 @@ export const modelInputSchema = z
       ),
     firstTokenTimeoutMs: z.number().int().min(100).max(120_000).optional(),
     tokenGapTimeoutMs: z.number().int().min(100).max(120_000).optional(),
+    breakers: breakerSettingsSchema
+      .optional()
+      .describe("When the breakers of its replicas and pools open; the defaults where absent."),
   })
   .meta({ id: "ModelInput" });
 export type ModelInput = z.infer<typeof modelInputSchema>;
@@ -59,6 +63,7 @@ export const modelPatchSchema = z
     weights: weightsSchema.nullable().optional(),
     firstTokenTimeoutMs: modelInputSchema.shape.firstTokenTimeoutMs.nullable(),
     tokenGapTimeoutMs: modelInputSchema.shape.tokenGapTimeoutMs.nullable(),
+    breakers: breakerSettingsSchema.nullable().optional(),
   })
   .meta({ id: "ModelPatch" });
 export type ModelPatch = z.infer<typeof modelPatchSchema>;

@@ -1,7 +1,10 @@
-import type { Catalogue } from "../catalogue.ts";
+import type { BreakerSettings, Catalogue } from "../catalogue.ts";
 import type { CountedPrompt } from "../contract/prompt-basis.ts";
 import type { ReplicaReport, Tally } from "../contract/report.ts";
 import type { Learned } from "../limits/messages.ts";
+import type { BreakerState, BreakersView } from "./messages/breakers.ts";
+
+export type * from "./messages/breakers.ts";
 
 /** What edge, pools and directories say to each other. */
 
@@ -56,6 +59,8 @@ export interface PoolConfig {
   readonly tokensPerSecond: number | null;
   /** How a replica is chosen; `predicted-ttft` where absent. */
   readonly policy?: PolicyName;
+  /** When its breakers open; absent from whoever does not know: then what was said before stands. */
+  readonly breakers?: BreakerSettings;
 }
 
 export interface Grant {
@@ -96,6 +101,7 @@ export interface PoolState {
   readonly breaker?: BreakerState;
   /** Share 0 … 1 of its normal work that it should be given: less than all while it is tried, ramps up or is overloaded. */
   readonly breakerShare?: number;
+  readonly breakers?: BreakersView;
   /** Permits that all usable replicas together may have out. */
   readonly capacity: number;
   readonly inUse: number;
@@ -128,8 +134,6 @@ export interface ReplicaView {
   readonly limit?: number;
 }
 
-export type BreakerState = "closed" | "open" | "half_open";
-
 /** One gate's word on one pool's replicas for one model. */
 export interface Heartbeat {
   readonly gate: string;
@@ -141,6 +145,8 @@ export interface Heartbeat {
   readonly tallies: readonly Tally[];
   /** Prompts that its engines have counted, a few of each batch. */
   readonly counted?: readonly CountedPrompt[];
+  /** Whether another pool has room for this model, as the edge's directory knows. */
+  readonly roomElsewhere?: boolean;
   /** What engines found in their caches, for requests that ended since the last batch. */
   readonly served?: readonly Served[];
 }
