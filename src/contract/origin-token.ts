@@ -25,6 +25,8 @@ export interface OriginOrder {
   readonly deadlineMs: number;
   readonly firstTokenTimeoutMs: number;
   readonly tokenGapTimeoutMs: number;
+  /** The age at which it counts as slow, without a first token or without an end; absent: no first token in 10 s. */
+  readonly slow?: { readonly afterMs: number; readonly of: "first_token" | "total" };
   /** Keeps this tenant's prefixes apart in the engine's cache; nobody can time another tenant's prompts. */
   readonly cacheSalt: string;
   /** Output limit to force into the body, or null to leave the client's own. */

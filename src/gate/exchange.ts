@@ -58,6 +58,7 @@ export class Exchange {
       tokenGapTimeoutMs: order.tokenGapTimeoutMs,
       firstTokenAtMs: null,
       lastTokenAtMs: nowMs,
+      slowAtMs: setup.slowAfterMs === null ? null : nowMs + setup.slowAfterMs,
       paused: false,
     };
   }
@@ -150,6 +151,7 @@ export class Exchange {
     watch.lastTokenAtMs = this.#setup.clock.monotonicMs();
     if (watch.firstTokenAtMs !== null) return;
     watch.firstTokenAtMs = watch.lastTokenAtMs;
+    if (this.#setup.slowOf === "first_token") watch.slowAtMs = null;
     // One JSON still has to be bridged until its end; in a stream the tokens themselves are the sign of life.
     if (this.#setup.answer.contentType === "text/event-stream") watch.bridgeAtMs = null;
     this.#look();
@@ -207,6 +209,12 @@ export class Exchange {
         // A tunnel drops an answer of which it saw no byte for 120 s.
         this.#edge.bridge(this.#setup.answer.bridge);
         this.#watch.bridgeAtMs = this.#setup.clock.monotonicMs() + BRIDGE_INTERVAL_MS;
+        this.#look();
+        return;
+      case "slow":
+        // At this age and not at the end: a replica that holds on to all it has would never be found.
+        this.#watch.slowAtMs = null;
+        this.#setup.onSlow();
         this.#look();
         return;
       case "deadline":

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { BODY_MAX_BYTES } from "../bounds.ts";
+import { BODY_MAX_BYTES, FIRST_TOKEN_TIMEOUT_MS } from "../bounds.ts";
 import type { OriginOrder } from "../contract/origin-token.ts";
 import type { UsageReport } from "../contract/report.ts";
 import type { Endpoint, JsonObject, Prepared } from "../engine/endpoint.ts";
@@ -22,6 +22,7 @@ import { wholeAnswer } from "./relay/whole.ts";
 import type { Replica, Replicas } from "./replicas.ts";
 import type { Reporter } from "./reporter.ts";
 import { settle } from "./settle.ts";
+import type { Setup } from "./setup.ts";
 import type { Tallies } from "./tallies.ts";
 import type { EngineClient } from "./upstream.ts";
 
@@ -116,7 +117,7 @@ function whyNot(
   }
   if (replica.state === "draining") return [overloaded(servedModel), "replica_draining"];
   if (replica.inFlight < parts.concurrencyPerReplica) return null;
-  parts.tallies.count(replica.id, servedModel, "overloaded", 0);
+  parts.tallies.count(replica.id, servedModel, "overloaded");
   return [overloaded(servedModel), "replica_full"];
 }
 
@@ -202,10 +203,11 @@ function relay(parts: ServeParts, request: Relay): void {
     resumable: parts.resumable && order.resumable === true && prepared.mode === "stream",
     answerMaxMs: parts.answerMaxMs,
     abortDrainMs: parts.abortDrainMs,
+    ...slowness(order, firstTokenSeen),
+    onSlow: () => parts.tallies.slow(replica.id, order.servedModel),
     onEnded(summary) {
       release();
-      const waitedMs = summary.firstTokenMs ?? (firstTokenSeen ? summary.durationMs : 0);
-      parts.tallies.count(replica.id, order.servedModel, summary.ending.verdict, waitedMs);
+      parts.tallies.count(replica.id, order.servedModel, summary.ending.verdict);
       if (summary.connectionRefused) parts.replicas.refused(replica.id);
       if (summary.ending.verdict === "draining") parts.replicas.drains(replica.id);
       void settle(parts, {
@@ -217,6 +219,12 @@ function relay(parts: ServeParts, request: Relay): void {
   meter.begin(exchange, clock.monotonicMs());
   parts.reporter.wake();
   exchange.start();
+}
+
+/** Of one JSON that the engine generates the first token is not seen, so only the whole can be slow. */
+function slowness(order: OriginOrder, firstTokenSeen: boolean): Pick<Setup, "slowAfterMs" | "slowOf"> {
+  const { afterMs, of } = order.slow ?? { afterMs: FIRST_TOKEN_TIMEOUT_MS, of: "first_token" };
+  return { slowAfterMs: of === "total" || firstTokenSeen ? afterMs : null, slowOf: of };
 }
 
 function answerFor(endpoint: Endpoint, prepared: Prepared, body: JsonObject, order: OriginOrder): Answer {

@@ -16,10 +16,15 @@ export interface Setup {
   readonly clock: Clock;
   /** False where nothing is to be seen of the first token: one JSON that the engine generates. */
   readonly firstTokenSeen: boolean;
+  /** The age at which it counts as slow; null where that cannot be told before its end. */
+  readonly slowAfterMs: number | null;
+  readonly slowOf: "first_token" | "total";
   /** Whether the edge can carry on a stream that is cut off. */
   readonly resumable: boolean;
   readonly answerMaxMs: number;
   readonly abortDrainMs: number;
+  /** Called once at most, when it reaches that age and runs still. */
+  onSlow(): void;
   /** Called once, when nothing more will be counted. */
   onEnded(summary: Summary): void;
 }

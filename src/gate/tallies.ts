@@ -1,11 +1,10 @@
-import { FIRST_TOKEN_TIMEOUT_MS } from "../bounds.ts";
 import type { Tally } from "../contract/report.ts";
 import { TALLIES_MAX } from "./bounds.ts";
 import type { Ending } from "./endings.ts";
 
 type Counts = { -readonly [name in keyof Tally]: Tally[name] };
 
-/** What ended at each replica since the last batch: the breaker's food. */
+/** What ended, or became slow, at each replica since the last batch: the breaker's food. */
 export class Tallies {
   #counts = new Map<string, Counts>();
 
@@ -13,16 +12,17 @@ export class Tallies {
     return this.#counts.size === 0;
   }
 
-  /**
-   * Counts one ended attempt. `slow` is counted beside the verdict: the first token took longer than
-   * FIRST_TOKEN_TIMEOUT_MS, or did not come within that time at all.
-   */
-  count(replica: string, model: string, verdict: Ending["verdict"], waitedMs: number): void {
+  /** Counts one ended attempt. */
+  count(replica: string, model: string, verdict: Ending["verdict"]): void {
     const counts = this.#of(replica, model);
     if (verdict === "ok") counts.ok += 1;
     if (verdict === "failed") counts.failed += 1;
     if (verdict === "overloaded") counts.overloaded += 1;
-    if (waitedMs >= FIRST_TOKEN_TIMEOUT_MS) counts.slow += 1;
+  }
+
+  /** Counts a request that reached the age at which it is slow, beside whatever its verdict will be. */
+  slow(replica: string, model: string): void {
+    this.#of(replica, model).slow += 1;
   }
 
   tokens(replica: string, model: string, tokens: number): void {

@@ -13,18 +13,23 @@ export interface Watch {
   tokenGapTimeoutMs: number;
   firstTokenAtMs: number | null;
   lastTokenAtMs: number;
+  /** When it counts as slow; null where it cannot any more, or did already. */
+  slowAtMs: number | null;
   /** The edge does not read: silence is then ours, not the engine's. */
   paused: boolean;
 }
 
 export type Due =
-  | { readonly tag: "deadline" | "first_token_timeout" | "token_gap_timeout" | "bridge" }
+  | { readonly tag: "slow" | "deadline" | "first_token_timeout" | "token_gap_timeout" | "bridge" }
   | { readonly tag: "wait"; readonly ms: number };
 
-/** What is due at `nowMs`: the deadline first, then the engine's silence, then a sign of life. */
+/**
+ * What is due at `nowMs`: that it is slow, which ends nothing; then the deadline, the engine's silence, a sign of life.
+ */
 export function due(watch: Watch, nowMs: number): Due {
+  if (watch.slowAtMs !== null && nowMs >= watch.slowAtMs) return { tag: "slow" };
   if (nowMs >= watch.deadlineAtMs) return { tag: "deadline" };
-  let nextMs = watch.deadlineAtMs;
+  let nextMs = Math.min(watch.deadlineAtMs, watch.slowAtMs ?? Infinity);
   if (watch.firstTokenAtMs === null && watch.firstTokenTimeoutMs !== null) {
     const atMs = watch.startedAtMs + watch.firstTokenTimeoutMs;
     if (nowMs >= atMs) return { tag: "first_token_timeout" };

@@ -154,6 +154,7 @@ async function originToken(
   // The pool that carries a stream on may also report on the attempt before, whose gate may be gone.
   const continues =
     broken === undefined ? {} : { continues: { ticket: await ticketOf(broken.attempt), told: broken.told } };
+  const slow = model.breakers?.slow;
   const order: OriginOrder = {
     pool: pool.id,
     secretVersion: signingVersion(pool),
@@ -166,6 +167,7 @@ async function originToken(
     deadlineMs: exchange.deadlineMs,
     firstTokenTimeoutMs: model.firstTokenTimeoutMs ?? FIRST_TOKEN_TIMEOUT_MS,
     tokenGapTimeoutMs: model.tokenGapTimeoutMs ?? TOKEN_GAP_TIMEOUT_MS,
+    ...(slow ? { slow: { afterMs: slow.afterMs, of: slow.of } } : {}),
     cacheSalt: claims.cacheSalt,
     maxOutputTokens: forcedOutputTokens(exchange, model, reservation),
     estimatedPromptTokens: reservation.estimatedPromptTokens,

@@ -148,11 +148,11 @@ describe("nothing is lost", () => {
   test("tallies ride along once, with the batch that carried them", async () => {
     rig.reporter.wake();
     await pass(0);
-    rig.tallies.count("r0", "m", "failed", 0);
+    rig.tallies.count("r0", "m", "failed");
     rig.answer = REFUSES;
     rig.reporter.hurry();
     await pass(REPORT_MIN_GAP_MS);
-    rig.tallies.count("r0", "m", "failed", 0);
+    rig.tallies.count("r0", "m", "failed");
     rig.answer = TAKES;
     await pass(5_000);
     const carrying = rig.reports.filter(({ tallies: carried }) => carried.length > 0);

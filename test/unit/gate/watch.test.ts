@@ -9,6 +9,7 @@ const watch = (changes: Partial<Watch> = {}): Watch => ({
   tokenGapTimeoutMs: 5_000,
   firstTokenAtMs: null,
   lastTokenAtMs: 1_000,
+  slowAtMs: null,
   paused: false,
   ...changes,
 });
@@ -16,6 +17,9 @@ const watch = (changes: Partial<Watch> = {}): Watch => ({
 describe("what is due", () => {
   test.each<[string, Partial<Watch>, number, ReturnType<typeof due>]>([
     ["sleeps until the first token's timeout", {}, 2_000, { tag: "wait", ms: 9_000 }],
+    ["becomes slow before it is given up", { slowAtMs: 11_000 }, 11_000, { tag: "slow" }],
+    ["sleeps until it becomes slow", { slowAtMs: 5_000 }, 2_000, { tag: "wait", ms: 3_000 }],
+    ["is slow at its deadline, too", { slowAtMs: 61_000 }, 61_000, { tag: "slow" }],
     ["gives up without a first token", {}, 11_000, { tag: "first_token_timeout" }],
     [
       "an answer in one piece has no first token",
