@@ -1,6 +1,6 @@
 import { parseJson, readBounded } from "../body.ts";
 import { OBJECT_CALL_TIMEOUT_MS, REPORT_MAX_BYTES } from "../bounds.ts";
-import type { Catalogue, LocationHint, Pool } from "../catalogue.ts";
+import { BREAKER_DEFAULTS, type LocationHint, type Pool } from "../catalogue.ts";
 import {
   claimedSigner,
   GATE_SIGNATURE_HEADER,
@@ -16,7 +16,8 @@ import type { Env } from "../env.ts";
 import { FailureError } from "../errors.ts";
 import type { BudgetReport } from "../limits/messages.ts";
 import { poolConfig } from "../relay/seat.ts";
-import { directoryView } from "../relay/view.ts";
+import { directoryView, type View } from "../relay/view.ts";
+import { roomElsewhere } from "../routing/elsewhere.ts";
 import { type Secrets, secretsOf } from "../secrets.ts";
 import { count } from "../telemetry/metrics.ts";
 import { mirrorUsage, type Settled } from "../upstash/mirror.ts";
@@ -28,12 +29,12 @@ import { countedPrompts, type Ticketed } from "./counted.ts";
  */
 export async function takeReport(request: Request, env: Env, ctx: ExecutionContext): Promise<Response> {
   const secrets = await secretsOf(env);
-  const { report, pool, catalogue } = await authenticated(request, env, secrets);
+  const { report, pool, view } = await authenticated(request, env, secrets);
   count("meridian_reports_total", { pool: pool.id });
   const entries = await ticketed(report, pool, secrets);
   const [usage] = await Promise.all([
     settleUsage(entries, env, ctx),
-    Promise.allSettled(heartbeats(report, entries, pool, catalogue, env)),
+    Promise.allSettled(heartbeats(report, entries, pool, view, env)),
   ]);
   return Response.json(usage satisfies GateReply);
 }
@@ -42,13 +43,13 @@ async function authenticated(
   request: Request,
   env: Env,
   secrets: Secrets,
-): Promise<{ report: GateReport; pool: Pool; catalogue: Catalogue }> {
+): Promise<{ report: GateReport; pool: Pool; view: View }> {
   const forbidden = () => new FailureError({ tag: "gate_forbidden" });
   const signer = claimedSigner(request.headers.get(GATE_SIGNATURE_HEADER) ?? "");
   if (signer === null) throw forbidden();
   const body = await readBounded(request, REPORT_MAX_BYTES);
-  const { catalogue } = await directoryView(env, REPORTS_HINT);
-  const pool = catalogue.pools.find(({ id }) => id === signer.pool);
+  const view = await directoryView(env, REPORTS_HINT);
+  const pool = view.catalogue.pools.find(({ id }) => id === signer.pool);
   // During a rotation the version before the newest still signs.
   const known = pool && [pool.secretVersion, pool.secretVersion - 1].includes(signer.secretVersion);
   if (!known) throw forbidden();
@@ -56,7 +57,7 @@ async function authenticated(
   if (!(await verifyReport(body, signer.signature, key))) throw forbidden();
   const report = gateReportSchema.safeParse(parseJson(body));
   if (!report.success || report.data.pool !== pool.id) throw forbidden();
-  return { report: report.data, pool, catalogue };
+  return { report: report.data, pool, view };
 }
 
 /** Any directory has the catalogue; one for all reports keeps it warm. */
@@ -132,16 +133,19 @@ function heartbeats(
   report: GateReport,
   entries: readonly Ticketed[],
   pool: Pool,
-  catalogue: Catalogue,
+  { catalogue, pools }: View,
   env: Env,
 ): Promise<void>[] {
   return pool.models.map(({ model, concurrencyPerReplica }) => {
-    const served = catalogue.models.find(({ id }) => id === model)?.servedName ?? model;
+    const known = catalogue.models.find(({ id }) => id === model);
+    const served = known?.servedName ?? model;
+    const breakers = known?.breakers ?? BREAKER_DEFAULTS;
     const beat = {
       gate: report.gate,
       sequence: report.sequence,
       draining: report.draining,
-      config: poolConfig(pool, concurrencyPerReplica),
+      config: { ...poolConfig(pool, concurrencyPerReplica), breakers },
+      roomElsewhere: roomElsewhere(pool.id, model, pools, catalogue.pools),
       replicas: report.replicas.filter((replica) => replica.models.includes(served)),
       tallies: report.tallies.filter((tally) => tally.model === served),
       counted: countedPrompts(entries, model),

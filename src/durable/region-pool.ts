@@ -7,6 +7,8 @@ import { learned } from "../limits/learn.ts";
 import type { Learned } from "../limits/messages.ts";
 import type {
   AcquireAsk,
+  BreakerOrder,
+  BreakersView,
   Grant,
   Heartbeat,
   Held,
@@ -37,6 +39,7 @@ export class RegionPool extends DurableObject<Env> {
   readonly #learnedFrom = new Set<string>();
   #savedLearned: Learned | null = null;
   #learnedSavedAtMs = 0;
+  #breakersKept = 0;
   #sweepAtMs = Infinity;
   #sweepTimer: ReturnType<typeof setTimeout> | null = null;
   #publishedAtMs = 0;
@@ -58,6 +61,7 @@ export class RegionPool extends DurableObject<Env> {
     const nowMs = Date.now();
     this.#resolve(this.#pool.sweep(nowMs));
     const answer = this.#pool.acquire(ask, nowMs);
+    this.#keepBreakers(nowMs);
     if (answer.kind === "refused") return { answer };
     this.#sweepLater(nowMs);
     this.#publishLoad(nowMs);
@@ -80,6 +84,19 @@ export class RegionPool extends DurableObject<Env> {
     } else {
       this.#publishLoad(nowMs);
     }
+    this.#keepBreakers(nowMs);
+  }
+
+  /** An operator's word on a breaker; null: there is no such replica. */
+  overrideBreaker(order: BreakerOrder): BreakersView | null {
+    const nowMs = Date.now();
+    const { breakers } = this.#pool;
+    const known = [...this.#pool.reports().map(({ id }) => id), ...breakers.view(nowMs).overrides.map(held)];
+    if (order.replica !== null && !known.includes(order.replica)) return null;
+    breakers.force(order, nowMs);
+    this.#resolve(this.#pool.sweep(nowMs));
+    this.#keepBreakers(nowMs);
+    return breakers.view(nowMs);
   }
 
   /** A directory that is being read wants to hear of changes for a while. Returns the state now. */
@@ -92,6 +109,7 @@ export class RegionPool extends DurableObject<Env> {
   state(): PoolState {
     const nowMs = Date.now();
     this.#resolve(this.#pool.sweep(nowMs));
+    this.#keepBreakers(nowMs);
     return this.#state(nowMs);
   }
 
@@ -130,6 +148,7 @@ export class RegionPool extends DurableObject<Env> {
           left({ kind: "refused", reason: "waited_too_long", retryAfterMs: 1_000 });
         }
         this.#resolve(this.#pool.release(id, outcome, nowMs));
+        this.#keepBreakers(nowMs);
         this.#sweepLater(nowMs);
         this.#publishLoad(nowMs);
       },
@@ -157,6 +176,7 @@ export class RegionPool extends DurableObject<Env> {
         this.#sweepTimer = null;
         const atMs = Date.now();
         this.#resolve(this.#pool.sweep(atMs));
+        this.#keepBreakers(atMs);
         this.#sweepLater(atMs);
       },
       Math.max(TIMER_MIN_MS, next - nowMs),
@@ -175,6 +195,15 @@ export class RegionPool extends DurableObject<Env> {
     this.#learnedSavedAtMs = nowMs;
     this.#savedLearned = this.#learned;
     this.#rows.saveLearned(this.#learned);
+  }
+
+  /** Written when a breaker changed its state or an operator spoke, not with every count. */
+  #keepBreakers(nowMs: number): void {
+    const { revision } = this.#pool.breakers;
+    if (revision === this.#breakersKept) return;
+    this.#breakersKept = revision;
+    this.#rows.saveReplicas(this.#pool);
+    this.#publishSoon(nowMs);
   }
 
   /** Load is news to directories when it moved by a tenth of the capacity. */
@@ -245,6 +274,10 @@ export class PoolWait extends RpcTarget {
   granted(): Promise<Grant | Refused> {
     return this.#granted;
   }
+}
+
+function held({ replica }: BreakersView["overrides"][number]): string | null {
+  return replica;
 }
 
 /** `<pool>/<hint>/<model>/<cell>`; a model's name may contain slashes. */

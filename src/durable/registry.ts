@@ -142,6 +142,18 @@ export class Registry extends DurableObject<Env> {
   async removePool(by: By, id: string, version: number | null): Promise<Change<null>> {
     return this.#change(by, (nowMs) => this.#fleet.removePool(by, nowMs, id, version));
   }
+  /** Writes down what an operator orders of a breaker; the pool's object is told by the caller. */
+  async recordOverride(
+    by: By,
+    pool: string,
+    model: string,
+    before: object | null,
+    after: object,
+  ): Promise<Change<null>> {
+    return this.#change(by, (nowMs) =>
+      this.#fleet.recordOverride(by, nowMs, `${pool}/${model}`, before, after),
+    );
+  }
   /** Models and pools, or null when the caller has them already. */
   async catalogue(knownVersion: number): Promise<Catalogue | null> {
     return this.#fleet.catalogue(knownVersion);

@@ -4,6 +4,8 @@ import type { LeaseTerms, Renewal } from "../limits/lease.ts";
 import type { BudgetReport, KeyCheck, ReserveAnswer, ReserveAsk, TenantUsage } from "../limits/messages.ts";
 import type {
   AcquireAsk,
+  BreakerOrder,
+  BreakersView,
   Grant,
   Heartbeat,
   Held,
@@ -42,6 +44,8 @@ export interface RegionPoolStub {
   heartbeat(beat: Heartbeat): Promise<void>;
   watch(readersHint: LocationHint): Promise<PoolState>;
   state(): Promise<PoolState>;
+  /** Null: there is no such replica. */
+  overrideBreaker(order: BreakerOrder): Promise<BreakersView | null>;
 }
 
 /**

@@ -139,6 +139,7 @@ export class Pool {
   heartbeat(beat: Heartbeat, nowMs: number): { changed: boolean; resolved: Resolved[] } {
     const fleet = this.#fleet;
     fleet.configure(beat.config);
+    if (beat.roomElsewhere !== undefined) fleet.breakers.elsewhere(beat.roomElsewhere, nowMs);
     const before = this.#fingerprint(nowMs);
     for (const report of beat.replicas) {
       const isNew = !fleet.replicas.has(report.id);
@@ -146,7 +147,7 @@ export class Pool {
       // It may have been forgotten while a stream of it went on.
       if (isNew) replica.permits = this.#permits.at(report.id).length;
       if (isNew) for (const { kvTokens } of this.#permits.at(report.id)) replica.kvTokens += kvTokens;
-      fleet.breakers.observe(report.id, null, report, nowMs);
+      fleet.breakers.observe(report.id, null, report.state === "healthy" ? report : null, nowMs);
     }
     let tokens = 0;
     for (const tally of beat.tallies) {
@@ -206,8 +207,8 @@ export class Pool {
     return savedReplicas(this.#fleet.replicas);
   }
 
-  saveBreakers(): unknown {
-    return this.#fleet.breakers.save();
+  get breakers(): Breakers {
+    return this.#fleet.breakers;
   }
 
   load(nowMs: number): Pick<PoolState, "capacity" | "inUse" | "waiting"> {
@@ -226,6 +227,9 @@ export class Pool {
       waitMs: Object.fromEntries(waits) as Record<Band, number>,
       ...(firstTokenMs === null ? {} : { firstTokenMs }),
       waitErrors: this.#queue.errors.view(),
+      breaker: this.breakers.poolState(nowMs),
+      breakerShare: this.breakers.poolShare(nowMs),
+      breakers: this.breakers.view(nowMs),
     };
   }
 
@@ -279,6 +283,7 @@ export class Pool {
         const usable = this.#fleet.isUsable(replica, nowMs);
         return `${replica.id}:${replica.report.state}:${usable}:${this.#fleet.breakers.state(replica.id, nowMs)}`;
       })
-      .join(",");
+      .join(",")
+      .concat(this.breakers.poolState(nowMs));
   }
 }

@@ -65,6 +65,7 @@ export function exposition(pools: readonly PoolState[]): string {
   gauge(lines, "meridian_pool_permits", "Permits out.", pools, (pool) => pool.inUse);
   gauge(lines, "meridian_pool_waiting", "Requests waiting for a permit.", pools, (pool) => pool.waiting);
   gauge(lines, "meridian_pool_replicas_usable", "Replicas that take requests.", pools, usable);
+  breakerTransitions(lines, pools);
   return `${lines.join("\n")}\n`;
 }
 
@@ -86,6 +87,18 @@ function own(
   for (const [name, text] of Object.entries(help)) {
     lines.push(`# HELP ${name} ${text}`, `# TYPE ${name} ${type}`);
     for (const [series, value] of values) if (series.startsWith(`${name}{`)) lines.push(`${series} ${value}`);
+  }
+}
+
+/** Counted by the pools themselves, and kept over their restarts. */
+function breakerTransitions(lines: string[], pools: readonly PoolState[]): void {
+  const name = "meridian_breaker_transitions_total";
+  lines.push(`# HELP ${name} Changes of breakers, of replicas and of pools as a whole.`);
+  lines.push(`# TYPE ${name} counter`);
+  for (const { pool, model, breakers } of pools) {
+    for (const { times, ...kind } of breakers?.counted ?? []) {
+      lines.push(`${seriesOf(name, { pool, model, ...kind })} ${times}`);
+    }
   }
 }
 

@@ -6,6 +6,7 @@ import { sha256, toBase64Url } from "../../contract/encoding.ts";
 import type { Env } from "../../env.ts";
 import { errorResponse, FailureError } from "../../errors.ts";
 import { secretsOf } from "../../secrets.ts";
+import { addBreakers } from "./breakers.ts";
 import type { AdminEnv } from "./context.ts";
 import { ADMIN_PATH, ROUTES } from "./document.ts";
 import { addKeys } from "./keys.ts";
@@ -45,6 +46,7 @@ function build(): OpenAPIHono<AdminEnv> {
   addKeys(inner);
   addModels(inner);
   addPools(inner);
+  addBreakers(inner);
   addOperations(inner);
 
   const outer = new OpenAPIHono<AdminEnv>();

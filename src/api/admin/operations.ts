@@ -4,24 +4,9 @@ import type { AuditEntry } from "../../durable/registry/messages.ts";
 import { type AdminEnv, pageAsk, registryOf, within } from "./context.ts";
 import { openApiDocument } from "./document.ts";
 import { explain } from "./explain.ts";
-import { liveStates } from "./pools.ts";
 import { operations } from "./routes.ts";
 
 export function addOperations(app: OpenAPIHono<AdminEnv>): void {
-  app.openapi(operations.breakers, async (c) => {
-    const page = await within(registryOf(c).listPools(pageAsk(c.req.valid("query"))));
-    const perPool = await Promise.all(
-      page.data.map(async (pool) =>
-        (await liveStates(c, pool)).map(({ model, state }) => ({
-          pool: pool.id,
-          model,
-          replicas: state?.replicas.map(({ id, breaker, usable }) => ({ id, breaker, usable })) ?? null,
-        })),
-      ),
-    );
-    return c.json({ data: perPool.flat(), nextCursor: page.nextCursor }, 200);
-  });
-
   app.openapi(operations.explain, async (c) => c.json(await explain(c, c.req.valid("query")), 200));
 
   app.openapi(operations.audit, async (c) => {

@@ -206,14 +206,25 @@ export const pools = {
   }),
 };
 
-export const operations = {
-  breakers: createRoute({
+export const breakers = {
+  list: createRoute({
     method: "get",
     path: "/breakers",
     summary: "List breakers, by pool and model",
     request: { query: schemas.pageQuery(BREAKER_PAGE_MAX) },
     responses: { 200: answer(schemas.pageOf(schemas.breakerSchema), "The pools of a page."), ...error },
   }),
+  override: createRoute({
+    method: "post",
+    path: "/breakers/{pool}/{model}",
+    summary:
+      "Hold a breaker open or closed, or leave it to its triggers; a slash in the model is written %2F",
+    request: { params: z.object({ pool: id, model: id }), body: body(schemas.breakerOverrideSchema) },
+    responses: { 200: answer(schemas.breakerSchema, "The breakers as they are now."), ...error },
+  }),
+};
+
+export const operations = {
   explain: createRoute({
     method: "get",
     path: "/explain",

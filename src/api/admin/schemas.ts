@@ -5,6 +5,9 @@ import { usageSchema } from "../../contract/report.ts";
 import { POSITION_SOURCES } from "../../routing/geo.ts";
 import { BANDS } from "../../routing/messages.ts";
 import { EXCLUSIONS } from "../../routing/rank.ts";
+import { breakerStateSchema } from "./breaker-schemas.ts";
+
+export { breakerOverrideSchema, breakerSchema } from "./breaker-schemas.ts";
 
 /** What the admin API answers, described for OpenAPI; what it takes is in src/catalogue.ts. */
 
@@ -62,8 +65,6 @@ export const newPoolSecretSchema = answered(poolSchema.shape)
   .extend({ gateSecret: z.string().describe("For the pool's gates. It is shown only here.") })
   .openapi("PoolWithSecret");
 
-const breakerStateSchema = z.enum(["closed", "open", "half_open"]);
-
 const replicaSchema = z
   .object({
     id: z.string(),
@@ -116,17 +117,6 @@ export const livePoolSchema = answered(poolSchema.shape)
     ),
   })
   .openapi("LivePool");
-
-export const breakerSchema = z
-  .object({
-    pool: z.string(),
-    model: z.string(),
-    replicas: z
-      .array(z.object({ id: z.string(), breaker: breakerStateSchema, usable: z.boolean() }))
-      .nullable()
-      .describe("Null: the pool's object could not be reached."),
-  })
-  .openapi("Breaker");
 
 const levelSchema = z.object({ limit: count, available: z.number() }).nullable();
 

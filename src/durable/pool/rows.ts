@@ -58,7 +58,7 @@ export class PoolRows {
   /** Replicas and their breakers, so that a pool without a heartbeat yet can serve. Called when they changed. */
   saveReplicas(pool: Pool): void {
     const replicas = JSON.stringify(pool.reports());
-    const breakers = JSON.stringify(pool.saveBreakers());
+    const breakers = JSON.stringify(pool.breakers.save());
     if (replicas + breakers === this.#savedReplicas) return;
     this.#savedReplicas = replicas + breakers;
     this.#sql.exec("UPDATE pool SET replicas = ?, breakers = ? WHERE id = 1", replicas, breakers);

@@ -70,6 +70,17 @@ export class Fleet {
     return done(null);
   }
 
+  recordOverride(
+    by: By,
+    nowMs: number,
+    target: string,
+    before: object | null,
+    after: object,
+  ): Result<Done<null>> {
+    this.#audit.add(by, nowMs, "breaker.override", `breakers/${target}`, before, after);
+    return done(null);
+  }
+
   createPool(by: By, nowMs: number, input: PoolInput): Result<Done<Pool>> {
     if (this.pools.get(input.id)) return refused({ tag: "already_exists", what: `pool '${input.id}'` });
     if (this.pools.count() >= POOLS_MAX) return full("pools", POOLS_MAX);

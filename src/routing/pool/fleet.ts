@@ -26,6 +26,7 @@ export class Fleet {
   }
 
   configure(config: PoolConfig): void {
+    if (config.breakers) this.breakers.configure(config.breakers);
     if (config.catalogueVersion <= this.config.catalogueVersion) return;
     const changed = config.policy !== this.config.policy;
     this.config = config;
@@ -67,10 +68,14 @@ export class Fleet {
     );
   }
 
-  /** Requests that it may have out now. One that comes back from a failure gets its share; a probe is one. */
-  limitOf({ id, concurrency }: Replica, nowMs: number): number {
+  /**
+   * Requests that it may have out now. One that comes back from a failure gets its share; a probe is one more than what
+   * still runs there, which may run for long.
+   */
+  limitOf({ id, concurrency, permits }: Replica, nowMs: number): number {
     const limit = concurrency.limit(this.config.concurrencyPerReplica);
-    return Math.max(1, Math.floor(limit * Math.min(1, this.breakers.share(id, nowMs))));
+    const share = Math.min(1, this.breakers.share(id, nowMs));
+    return share > 0 ? Math.max(1, Math.floor(limit * share)) : permits + 1;
   }
 
   /** Just after a restart the permits of running streams are not back yet: the engines know better. */
