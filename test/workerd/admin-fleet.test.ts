@@ -191,9 +191,15 @@ describe("pools", () => {
       { model: "asleep", state: { replicas: [] } },
     ]);
     const breakers = await ask<Page<{ pool: string }>>("GET", "/breakers?limit=20");
+    const quiet = { state: "closed", share: 1, overrides: [], transitions: [] };
     expect(breakers.json.data.filter(({ pool }) => pool === "live-1")).toEqual([
-      { pool: "live-1", model: "lively", replicas: [{ id: "r1", breaker: "closed", usable: true }] },
-      { pool: "live-1", model: "asleep", replicas: [] },
+      {
+        ...quiet,
+        pool: "live-1",
+        model: "lively",
+        replicas: [{ id: "r1", breaker: "closed", usable: true }],
+      },
+      { ...quiet, pool: "live-1", model: "asleep", replicas: [] },
     ]);
 
     vi.spyOn(RegionPool.prototype, "state").mockImplementation(() => {

@@ -120,25 +120,38 @@ describe("pool", () => {
     expect(pool.acquire(ask("2"), silent)).toMatchObject({ kind: "refused", reason: "no_replica" });
   });
 
-  it("opens a replica's breaker on five failures in a row, probes it once, and closes it on a success", () => {
+  it("opens a replica's breaker on five failures in a row, and lets one probe after the other through", () => {
     const pool = poolOf([replica("a")]);
     pool.heartbeat(beat([replica("a")], [{ failed: 5 }]), NOW);
     expect(pool.acquire(ask("1"), NOW)).toMatchObject({ kind: "refused", reason: "no_replica" });
     const later = NOW + 5_000;
     pool.heartbeat(beat([replica("a")]), later);
-    expect(pool.acquire(ask("2"), later)).toMatchObject({ kind: "granted" });
-    expect(pool.acquire(ask("3"), later)).toMatchObject({ kind: "refused" });
-    pool.release("2", "answered", later);
-    pool.heartbeat(beat([replica("a")], [{ ok: 1 }]), later);
-    expect(pool.acquire(ask("4"), later)).toMatchObject({ kind: "granted" });
-    expect(pool.acquire(ask("5"), later)).toMatchObject({ kind: "granted" });
+    for (const id of ["2", "3", "4", "5"]) {
+      expect(pool.acquire(ask(id), later)).toMatchObject({ kind: "granted" });
+      expect(pool.acquire(ask("another"), later)).toMatchObject({ kind: "refused" });
+      pool.release(id, "answered", later);
+    }
+    expect(pool.view(later)).toMatchObject({ replicas: [{ breaker: "closed", limit: 1 }] });
+    const ramped = later + 15_000;
+    pool.heartbeat(beat([replica("a")]), ramped);
+    expect(pool.view(ramped)).toMatchObject({ replicas: [{ breaker: "closed", limit: CAP }] });
   });
 
-  it("closes the breaker of a replica that came back as another process", () => {
+  it("probes a replica on which long streams still run", () => {
+    const pool = poolOf([replica("a")]);
+    for (const id of ["1", "2"]) expect(pool.acquire(ask(id), NOW)).toMatchObject({ kind: "granted" });
+    pool.heartbeat(beat([replica("a")], [{ failed: 5 }]), NOW);
+    pool.heartbeat(beat([replica("a")]), NOW + 5_000);
+    expect(pool.acquire(ask("3"), NOW + 5_000)).toMatchObject({ kind: "granted" });
+    expect(pool.acquire(ask("4"), NOW + 5_000)).toMatchObject({ kind: "refused" });
+  });
+
+  it("lets a replica that came back as another process prove itself at once", () => {
     const pool = poolOf([replica("a")]);
     pool.heartbeat(beat([replica("a")], [{ failed: 5 }]), NOW);
     pool.heartbeat(beat([replica("a", { bootId: "next" })]), NOW);
     expect(pool.acquire(ask("1"), NOW)).toMatchObject({ kind: "granted" });
+    expect(pool.acquire(ask("2"), NOW)).toMatchObject({ kind: "refused" });
   });
 
   it("refuses while more tokens flow than the pool may serve, and says for how long", () => {
