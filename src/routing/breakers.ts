@@ -8,6 +8,7 @@ import type {
   BreakerState,
   BreakersView,
   BreakerTransition,
+  Heartbeat,
   Overload,
   PermitOutcome,
   Transition,
@@ -19,6 +20,13 @@ export type { BreakerSample } from "./breaker.ts";
 /** What an overloaded replica that has to go on serving takes of its normal work. */
 const SHED_SHARE = 0.5;
 
+/** What a batch says of one replica. */
+export interface Observed {
+  readonly replica: string;
+  readonly sample: BreakerSample | null;
+  readonly signs: ReplicaSigns | null;
+}
+
 interface Saved {
   readonly version: 1;
   readonly pool: SavedBreaker;
@@ -29,7 +37,8 @@ interface Saved {
 
 /**
  * The breakers of one pool's replicas for one model, and of the pool as a whole. Errors and slowness open each by
- * itself. An overload does not cascade:
+ * itself; the pool's counts are the sums of replicas that serve, so that it opens where many fail a little and no one of
+ * them enough. An overload does not cascade:
  *
  * - B1 a replica opens on overload only while at least half of the replicas serve and are not overloaded themselves;
  * - B2 while a replica is out for overload, no more than half of them are out for whatever reason: one comes back;
@@ -78,9 +87,24 @@ export class Breakers {
 
   /** `sample`: what gates counted since their last word. `signs`: how it is; null for one that is down or unknown. */
   observe(replica: string, sample: BreakerSample | null, signs: ReplicaSigns | null, nowMs: number): void {
+    this.observeAll([{ replica, sample, signs }], nowMs);
+  }
+
+  /** One batch of a gate: the pool is judged by the whole of it, since nobody knows what came first inside. */
+  observeAll(batch: readonly Observed[], nowMs: number): void {
     const now = this.#settled(nowMs);
-    this.#of(replica).observe(sample, signs, this.#settings, now);
-    this.#pool.observe(sample, this.#poolSigns(now), this.#settings, now);
+    // A replica that is out is dealt with already: what still ends there says nothing of the others.
+    const serving = batch.filter(({ replica }) => this.#of(replica).phase.tag === "closed");
+    for (const { replica, sample, signs } of batch) {
+      this.#of(replica).observe(sample, signs, this.#settings, now);
+    }
+    const samples = serving.flatMap(({ sample }) => sample ?? []);
+    this.#pool.observe(
+      samples.length === 0 ? null : summed(samples),
+      this.#poolSigns(now),
+      this.#settings,
+      now,
+    );
     this.#settle(now);
   }
 
@@ -119,7 +143,6 @@ export class Breakers {
     const now = this.#settled(nowMs);
     this.#replicas.get(replica)?.ended(id, outcome);
     this.#pool.ended(id, outcome);
-    if (outcome === "failed" || outcome === "answered") this.#pool.readings.held(outcome === "failed", now);
     this.#settle(now);
   }
 
@@ -204,7 +227,13 @@ export class Breakers {
 
   #settle(nowMs: number): void {
     this.#settledAtMs = nowMs;
-    for (const breaker of this.#replicas.values()) breaker.settle(this.#settings, nowMs);
+    for (const breaker of this.#replicas.values()) {
+      const { tag: before } = breaker.phase;
+      breaker.settle(this.#settings, nowMs);
+      const { tag: after } = breaker.phase;
+      // Its own breaker has dealt with what it did to the pool's counts.
+      if (before === "closed" && after === "open") this.#pool.readings.forgetCounts();
+    }
     this.#pool.settle(this.#settings, nowMs);
     this.#ejectOverloaded(nowMs);
     this.#readmit(nowMs);
@@ -275,6 +304,21 @@ export class Breakers {
       gpuMemoryUsage: null,
     };
   }
+}
+
+/** What a gate's batch says of the replicas that it names. */
+export function observedIn({ replicas, tallies }: Heartbeat): Observed[] {
+  const counted = new Map(tallies.map((tally) => [tally.replica, tally]));
+  return replicas.map((report) => ({
+    replica: report.id,
+    sample: counted.get(report.id) ?? null,
+    signs: report.state === "healthy" ? report : null,
+  }));
+}
+
+function summed(samples: readonly BreakerSample[]): BreakerSample {
+  const sum = (of: keyof BreakerSample) => samples.reduce((total, one) => total + one[of], 0);
+  return { ok: sum("ok"), failed: sum("failed"), slow: sum("slow"), overloaded: sum("overloaded") };
 }
 
 function isSaved(saved: unknown): saved is Saved {

@@ -1,6 +1,6 @@
 import { RESUME_WINDOW_MS } from "../bounds.ts";
 import type { ReplicaReport } from "../contract/report.ts";
-import { Breakers } from "./breakers.ts";
+import { Breakers, observedIn } from "./breakers.ts";
 import { type Flow, flowWaitMs, NO_FLOW, poured } from "./flow.ts";
 import {
   type AcquireAsk,
@@ -147,12 +147,11 @@ export class Pool {
       // It may have been forgotten while a stream of it went on.
       if (isNew) replica.permits = this.#permits.at(report.id).length;
       if (isNew) for (const { kvTokens } of this.#permits.at(report.id)) replica.kvTokens += kvTokens;
-      fleet.breakers.observe(report.id, null, report.state === "healthy" ? report : null, nowMs);
     }
+    fleet.breakers.observeAll(observedIn(beat), nowMs);
     let tokens = 0;
     for (const tally of beat.tallies) {
       tokens += tally.tokens;
-      fleet.breakers.observe(tally.replica, tally, null, nowMs);
       const replica = fleet.replicas.get(tally.replica);
       if (tally.overloaded > 0) replica?.concurrency.overloaded(fleet.config.concurrencyPerReplica, nowMs);
     }

@@ -8,8 +8,7 @@ import type { PermitOutcome } from "../../src/routing/messages.ts";
 type Event =
   | { kind: "sample"; atMs: number; ok: number; failed: number; slow: number }
   | { kind: "signs"; atMs: number; used: number; waiting: number }
-  | { kind: "told"; atMs: number }
-  | { kind: "held"; atMs: number; failed: boolean };
+  | { kind: "told"; atMs: number };
 
 interface Probe {
   id: string;
@@ -57,11 +56,12 @@ export class BreakerOracle {
   ): void {
     this.time(now);
     const target = this.of(id, now);
+    const serves = target.state === "closed";
     tell(target, sample, signs && { used: signs.gpuMemoryUsage ?? signs.kvCacheUsage, ...signs }, now);
     const known = this.known(now).map((one) => lastSigns(one)!);
     const used = known.reduce((sum, one) => sum + one.used, 0) / known.length;
     const waiting = known.reduce((sum, one) => sum + one.waiting, 0);
-    tell(this.pool, sample, known.length === 0 ? null : { used, waiting }, now);
+    tell(this.pool, serves ? sample : null, known.length === 0 ? null : { used, waiting }, now);
     this.time(now);
   }
 
@@ -91,9 +91,6 @@ export class BreakerOracle {
       const probe = target?.probes.find((one) => one.id === request && one.result === null);
       if (target?.state !== "half_open" || probe === undefined) continue;
       probe.result = outcome === "answered" ? "passed" : outcome === "failed" ? "failed" : "nothing";
-    }
-    if (outcome === "answered" || outcome === "failed") {
-      this.pool.events.push({ kind: "held", atMs: now, failed: outcome === "failed" });
     }
     this.time(now);
   }
@@ -145,7 +142,11 @@ export class BreakerOracle {
 
   /** All that time decides. */
   time(now: number): void {
-    for (const [id, target] of this.targets) this.timeOf(id, target, now);
+    for (const [id, target] of this.targets) {
+      const served = target.state === "closed";
+      this.timeOf(id, target, now);
+      if (served && target.state === "open") this.pool.countsFrom = this.pool.events.length;
+    }
     this.timeOf(null, this.pool, now);
     const free = (target: Target) => target.state === "closed" && target.held === null;
     const known = this.known(now);
@@ -194,7 +195,7 @@ export class BreakerOracle {
       if (probe.result !== null || now < probe.sentAtMs + 30_000) continue;
       const since = target.events.slice(probe.from);
       const trouble = since.some((one) => one.kind === "sample" && one.failed + one.slow > 0);
-      const told = target.events.filter((one) => one.kind !== "held").at(-1);
+      const told = target.events.at(-1);
       const heard = told !== undefined && now - told.atMs <= 15_000;
       probe.result = trouble ? "failed" : heard ? "passed" : "nothing";
     }
@@ -214,11 +215,10 @@ export class BreakerOracle {
     const since = target.events.slice(target.countsFrom);
     if (errorRate !== null) {
       const counts = sum(since, errorRate.windowSeconds, now);
-      const failed = Math.max(counts.failed, counts.lost);
-      const all = counts.ok + failed;
-      if (all >= errorRate.samplesMin && failed / all > errorRate.above) return "error_rate";
-      const row = Math.max(inARow(since, "failed"), inARow(since, "lost"));
-      if (all < errorRate.samplesMin && row >= errorRate.inARow) return "failures_in_a_row";
+      const all = counts.ok + counts.failed;
+      if (all >= errorRate.samplesMin && counts.failed / all > errorRate.above) return "error_rate";
+      const isRow = inARow(since, "failed") >= errorRate.inARow;
+      if (all < errorRate.samplesMin && isRow) return "failures_in_a_row";
     }
     if (slow !== null) {
       const counts = sum(since, slow.windowSeconds, now);
@@ -299,17 +299,14 @@ function sum(events: Event[], seconds: number, now: number) {
   const recent = events.filter((one) => Math.floor(one.atMs / 1_000) > Math.floor(now / 1_000) - seconds);
   const samples = recent.filter((one) => one.kind === "sample");
   const add = (of: "ok" | "failed" | "slow") => samples.reduce((total, one) => total + one[of], 0);
-  const lost = recent.filter((one) => one.kind === "held" && one.failed).length;
-  return { ok: add("ok"), failed: add("failed"), slow: add("slow"), lost };
+  return { ok: add("ok"), failed: add("failed"), slow: add("slow") };
 }
 
 /** Since the last sign of an answer. */
-function inARow(events: Event[], of: "failed" | "slow" | "lost"): number {
+function inARow(events: Event[], of: "failed" | "slow"): number {
   let row = 0;
   for (const event of events) {
-    if (event.kind === "sample" && event.ok > 0) row = 0;
-    else if (event.kind === "sample" && of !== "lost") row += event[of];
-    else if (event.kind === "held" && of === "lost") row = event.failed ? row + 1 : 0;
+    if (event.kind === "sample") row = event.ok > 0 ? 0 : row + event[of];
   }
   return row;
 }

@@ -25,7 +25,6 @@ export class Readings {
   readonly #memory = new Latch();
   readonly #queue = new Latch();
   #failedInARow = 0;
-  #lostInARow = 0;
   #slowInARow = 0;
   #judged: { second: number; settings: BreakerSettings; cause: Cause | null } | null = null;
   /** When gates last spoke of it, in whatever way. */
@@ -43,13 +42,6 @@ export class Readings {
     const used = signs.gpuMemoryUsage ?? signs.kvCacheUsage;
     if (settings.memory !== null) this.#memory.read(used, settings.memory, nowMs);
     if (settings.queue !== null) this.#queue.read(signs.waiting, settings.queue, nowMs);
-  }
-
-  /** The holder of a permit says that its call failed, or that it was answered. */
-  held(failed: boolean, nowMs: number): void {
-    this.#judged = null;
-    this.#lostInARow = failed ? this.#lostInARow + 1 : 0;
-    if (failed) this.#window.add({ lost: 1 }, nowMs);
   }
 
   /** Asked with every request, and only a count or another second can change the answer. */
@@ -72,7 +64,6 @@ export class Readings {
     this.#judged = null;
     this.#window.clear();
     this.#failedInARow = 0;
-    this.#lostInARow = 0;
     this.#slowInARow = 0;
   }
 
@@ -87,18 +78,15 @@ export class Readings {
     this.#judged = null;
     this.#window.add({ ok, failed, slow }, nowMs);
     this.#failedInARow = ok > 0 ? 0 : this.#failedInARow + failed;
-    this.#lostInARow = ok > 0 ? 0 : this.#lostInARow;
     this.#slowInARow = ok > 0 ? 0 : this.#slowInARow + slow;
   }
 
   #errorTrip(settings: BreakerSettings["errorRate"], nowMs: number): Cause | null {
     if (settings === null) return null;
-    const { ok, failed, lost } = this.#window.sum(settings.windowSeconds, nowMs);
-    // Both tell of the same requests; what gates cannot see, because they cannot be reached, only holders tell.
-    const failures = Math.max(failed, lost);
-    const samples = ok + failures;
-    if (samples >= settings.samplesMin) return failures > settings.above * samples ? "error_rate" : null;
-    return Math.max(this.#failedInARow, this.#lostInARow) >= settings.inARow ? "failures_in_a_row" : null;
+    const { ok, failed } = this.#window.sum(settings.windowSeconds, nowMs);
+    const samples = ok + failed;
+    if (samples >= settings.samplesMin) return failed > settings.above * samples ? "error_rate" : null;
+    return this.#failedInARow >= settings.inARow ? "failures_in_a_row" : null;
   }
 
   /** Slow requests that have not ended yet are not among the samples: there are at least as many. */

@@ -4,8 +4,6 @@ export interface Counts {
   ok: number;
   failed: number;
   slow: number;
-  /** Failures that holders of permits told, also those that no gate could see. */
-  lost: number;
 }
 
 /**
@@ -19,22 +17,21 @@ export class Window {
     const second = secondOf(nowMs);
     let last = this.#buckets.at(-1);
     if (last?.second !== second) {
-      last = { second, counts: { ok: 0, failed: 0, slow: 0, lost: 0 } };
+      last = { second, counts: { ok: 0, failed: 0, slow: 0 } };
       this.#buckets.push(last);
       while (this.#buckets[0]!.second <= second - BREAKER_WINDOW_MAX_S) this.#buckets.shift();
     }
-    for (const name of ["ok", "failed", "slow", "lost"] as const) last.counts[name] += counts[name] ?? 0;
+    for (const name of ["ok", "failed", "slow"] as const) last.counts[name] += counts[name] ?? 0;
   }
 
   sum(windowSeconds: number, nowMs: number): Counts {
     const oldest = secondOf(nowMs) - windowSeconds;
-    const sum: Counts = { ok: 0, failed: 0, slow: 0, lost: 0 };
+    const sum: Counts = { ok: 0, failed: 0, slow: 0 };
     for (const { second, counts } of this.#buckets) {
       if (second <= oldest) continue;
       sum.ok += counts.ok;
       sum.failed += counts.failed;
       sum.slow += counts.slow;
-      sum.lost += counts.lost;
     }
     return sum;
   }
