@@ -1,38 +1,31 @@
-import { BREAKER_SIGNS_MAX_AGE_MS, BREAKER_TRANSITIONS_KEPT, BREAKER_TRANSITIONS_SHOWN } from "../bounds.ts";
+import { BREAKER_SIGNS_MAX_AGE_MS } from "../bounds.ts";
 import { BREAKER_DEFAULTS, type BreakerSettings } from "../catalogue.ts";
+import { type Observed, summed } from "./breaker/observed.ts";
 import { isOverload } from "./breaker/phase.ts";
 import type { ReplicaSigns } from "./breaker/readings.ts";
+import { type SavedTransitions, Transitions } from "./breaker/transitions.ts";
 import { Breaker, type BreakerSample, type SavedBreaker } from "./breaker.ts";
 import type {
   BreakerOrder,
   BreakerState,
   BreakersView,
-  BreakerTransition,
-  Heartbeat,
   Overload,
   PermitOutcome,
   Transition,
 } from "./messages.ts";
 
+export { observedIn } from "./breaker/observed.ts";
 export type { ReplicaSigns } from "./breaker/readings.ts";
 export type { BreakerSample } from "./breaker.ts";
 
 /** What an overloaded replica that has to go on serving takes of its normal work. */
 const SHED_SHARE = 0.5;
 
-/** What a batch says of one replica. */
-export interface Observed {
-  readonly replica: string;
-  readonly sample: BreakerSample | null;
-  readonly signs: ReplicaSigns | null;
-}
-
 interface Saved {
   readonly version: 1;
   readonly pool: SavedBreaker;
   readonly replicas: readonly (readonly [string, SavedBreaker])[];
-  readonly transitions: readonly BreakerTransition[];
-  readonly counted: readonly (readonly [string, number])[];
+  readonly transitions: SavedTransitions;
 }
 
 /**
@@ -51,9 +44,7 @@ export class Breakers {
   readonly #replicas = new Map<string, Breaker>();
   readonly #pool: Breaker;
   #settings: BreakerSettings = BREAKER_DEFAULTS;
-  #transitions: readonly BreakerTransition[];
-  /** Transitions by from, to and cause, since the pool began: what a metric counts. */
-  readonly #counted: Map<string, number>;
+  readonly #transitions: Transitions;
   #elsewhere = { room: false, atMs: -Infinity };
   #nowMs: number;
   #settledAtMs = -Infinity;
@@ -64,8 +55,7 @@ export class Breakers {
     const known = isSaved(saved) ? saved : null;
     this.#random = random;
     this.#nowMs = nowMs;
-    this.#transitions = known?.transitions ?? [];
-    this.#counted = new Map(known?.counted ?? []);
+    this.#transitions = new Transitions(known?.transitions ?? null);
     this.#pool = this.#breaker(null, known?.pool ?? null);
     for (const [replica, one] of known?.replicas ?? []) {
       this.#replicas.set(replica, this.#breaker(replica, one));
@@ -179,11 +169,8 @@ export class Breakers {
       overrides: all.flatMap(([replica, { override }]) =>
         override === null ? [] : [{ replica, ...override }],
       ),
-      transitions: this.#transitions.slice(-BREAKER_TRANSITIONS_SHOWN),
-      counted: [...this.#counted].map(([key, times]) => {
-        const [from, to, cause] = key.split(" ") as [BreakerState, BreakerState, BreakerTransition["cause"]];
-        return { from, to, cause, times };
-      }),
+      transitions: this.#transitions.latest,
+      counted: this.#transitions.counted,
     };
   }
 
@@ -192,8 +179,7 @@ export class Breakers {
       version: 1,
       pool: this.#pool.saved(),
       replicas: [...this.#replicas].map(([id, breaker]) => [id, breaker.saved()]),
-      transitions: this.#transitions,
-      counted: [...this.#counted],
+      transitions: this.#transitions.save(),
     } satisfies Saved;
   }
 
@@ -207,15 +193,11 @@ export class Breakers {
   }
 
   #breaker(replica: string | null, saved: SavedBreaker | null): Breaker {
-    const onTransition = (transition: Transition) => this.#record({ replica, ...transition });
+    const onTransition = (transition: Transition) => {
+      this.#transitions.record({ replica, ...transition });
+      this.revision += 1;
+    };
     return new Breaker(saved, this.#nowMs, this.#random, onTransition);
-  }
-
-  #record(transition: BreakerTransition): void {
-    this.#transitions = [...this.#transitions, transition].slice(-BREAKER_TRANSITIONS_KEPT);
-    const key = `${transition.from} ${transition.to} ${transition.cause}`;
-    this.#counted.set(key, (this.#counted.get(key) ?? 0) + 1);
-    this.revision += 1;
   }
 
   /** What time has decided by now: before anything else happens. A clock that steps back stands still. */
@@ -304,21 +286,6 @@ export class Breakers {
       gpuMemoryUsage: null,
     };
   }
-}
-
-/** What a gate's batch says of the replicas that it names. */
-export function observedIn({ replicas, tallies }: Heartbeat): Observed[] {
-  const counted = new Map(tallies.map((tally) => [tally.replica, tally]));
-  return replicas.map((report) => ({
-    replica: report.id,
-    sample: counted.get(report.id) ?? null,
-    signs: report.state === "healthy" ? report : null,
-  }));
-}
-
-function summed(samples: readonly BreakerSample[]): BreakerSample {
-  const sum = (of: keyof BreakerSample) => samples.reduce((total, one) => total + one[of], 0);
-  return { ok: sum("ok"), failed: sum("failed"), slow: sum("slow"), overloaded: sum("overloaded") };
 }
 
 function isSaved(saved: unknown): saved is Saved {

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { HEARTBEAT_SILENCE_MAX_MS, PERMIT_TTL_MS, POOL_RECOVERY_MS } from "../../../src/bounds.ts";
+import { BREAKER_DEFAULTS } from "../../../src/catalogue.ts";
 import type { ReplicaReport, Tally } from "../../../src/contract/report.ts";
 import type { AcquireAsk, Heartbeat } from "../../../src/routing/messages.ts";
 import { Pool } from "../../../src/routing/pool.ts";
@@ -135,6 +136,21 @@ describe("pool", () => {
     const ramped = later + 15_000;
     pool.heartbeat(beat([replica("a")]), ramped);
     expect(pool.view(ramped)).toMatchObject({ replicas: [{ breaker: "closed", limit: CAP }] });
+  });
+
+  it("opens by the settings of its model, which heartbeats bring", () => {
+    const pool = poolOf([replica("a")]);
+    const errorRate = { above: 0.5, windowSeconds: 10, samplesMin: 20, inARow: 2 };
+    const strict = { ...BREAKER_DEFAULTS, errorRate };
+    pool.heartbeat(
+      { ...beat([replica("a")], [{ failed: 2 }]), config: { ...CONFIG, breakers: strict } },
+      NOW,
+    );
+    expect(pool.view(NOW).replicas).toMatchObject([{ breaker: "open" }]);
+    const never = poolOf([replica("a")]);
+    const off = { ...BREAKER_DEFAULTS, errorRate: null };
+    never.heartbeat({ ...beat([replica("a")], [{ failed: 50 }]), config: { ...CONFIG, breakers: off } }, NOW);
+    expect(never.view(NOW).replicas).toMatchObject([{ breaker: "closed" }]);
   });
 
   it("probes a replica on which long streams still run", () => {
