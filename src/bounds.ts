@@ -197,32 +197,6 @@ export const RTT_HALF_LIFE_MS = 2 * 60_000;
 
 /** Pools whose refusals an isolate remembers until the next snapshot. */
 export const TURNED_MAX = 1_024;
-// --- Breakers ---------------------------------------------------------------------------------------------
-/** The first pause of an opened breaker; each one that follows it is twice as long (limits of the breaker, §4.2). */
-export const BREAKER_PAUSE_MS = 5_000;
-export const BREAKER_PAUSE_MAX_MS = 300_000;
-/** So long closed without a break, and the next pause is half as long again. */
-export const BREAKER_HEALTHY_MS = 5 * 60_000;
-/** Requests that may try a half-open replica in one epoch, one after the other. */
-export const BREAKER_PROBES_MAX = 5;
-export const BREAKER_PROBES_PASS = 4;
-export const BREAKER_PROBES_FAIL = 2;
-/** A probe that is still running after this is judged by what the gates told meanwhile. */
-export const BREAKER_PROBE_TTL_MS = 30_000;
-/** Half open for so long, and one success without a failure is enough: more may not come where traffic is low. */
-export const BREAKER_PATIENCE_MS = 30_000;
-/** How long each step of the return to full weight takes. */
-export const BREAKER_RAMP_STEP_MS = 5_000;
-/** What gates said longer ago than this says nothing of now. */
-export const BREAKER_SIGNS_MAX_AGE_MS = 15_000;
-/** Longest window of a trigger, in seconds: counts that are older are dropped. */
-export const BREAKER_WINDOW_MAX_S = 60;
-/** Transitions that a pool keeps for its operators, and those that travel with its state. */
-export const BREAKER_TRANSITIONS_KEPT = 50;
-export const BREAKER_TRANSITIONS_SHOWN = 20;
-/** Longest time that an operator may hold a breaker; without one it is held until taken back. */
-export const BREAKER_OVERRIDE_MAX_MS = 30 * DAY_MS;
-
 // --- Gate and edge ----------------------------------------------------------------------------------------
 /** One batch of usage and replica state leaves a gate this often while there is traffic. */
 export const REPORT_INTERVAL_MS = 1_000;
@@ -299,7 +273,6 @@ holds(BODY_MAX_BYTES <= BODIES_IN_FLIGHT_MAX_BYTES, "one body must fit into what
 holds(FIRST_TOKEN_TIMEOUT_MS < START_DEADLINE_MS, "a replica is given up before the whole request is");
 holds(REQUEST_DEADLINE_MS + START_DEADLINE_MS < TICKET_VALID_MS, "a ticket outlives the request it bills");
 holds(TICKET_VALID_MS < RESERVATION_KEPT_MS, "a closed reservation outlives every ticket for it");
-holds(BREAKER_PROBES_FAIL + BREAKER_PROBES_PASS > BREAKER_PROBES_MAX, "probes decide one way, not both");
 holds(PERMIT_EXTEND_MS * 2 < PERMIT_TTL_MS, "a permit survives one lost extension");
 holds(DIRECTORY_FRESH_MS + CATALOGUE_POLL_MS < 10_000, "a change is in force everywhere within 10 s");
 holds(

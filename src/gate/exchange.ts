@@ -58,7 +58,7 @@ export class Exchange {
       tokenGapTimeoutMs: order.tokenGapTimeoutMs,
       firstTokenAtMs: null,
       lastTokenAtMs: nowMs,
-      slowAtMs: setup.slowAfterMs === null ? null : nowMs + setup.slowAfterMs,
+      slowAtMs: nowMs + setup.slowAfterMs,
       paused: false,
     };
   }

@@ -16,6 +16,8 @@ export interface EngineLoad {
   readonly waiting: number;
   /** 0 … 1 */
   readonly kvCacheUsage: number;
+  /** Tokens that it has computed since it began: they stand still while it is frozen, though it answers here. */
+  readonly tokens?: number;
   /** Differs between two processes of an engine; empty where its metrics do not tell. */
   readonly bootId: string;
 }
@@ -92,10 +94,15 @@ export function readLoad(text: string): EngineLoad | null {
     ...samples(text, "vllm:prompt_tokens_created"),
     ...samples(text, "vllm:generation_tokens_created"),
   ];
+  const made = [
+    ...samples(text, "vllm:generation_tokens_total"),
+    ...samples(text, "vllm:prompt_tokens_total"),
+  ];
   return {
     running: sum(running),
     waiting: sum(waiting),
     kvCacheUsage: Math.min(1, kvCacheUsage),
+    ...(made.length === 0 ? {} : { tokens: sum(made) }),
     bootId: born[0] === undefined ? "" : String(born[0]),
   };
 }

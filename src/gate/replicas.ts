@@ -24,6 +24,8 @@ export interface Replica {
   models: readonly string[];
   load: EngineLoad;
   gpuMemoryUsage: number | null;
+  /** When it was last seen to have computed anything, or to have nothing to do; monotonic. */
+  movedAtMs: number;
   timeouts: number;
   /** What the latest look, or a refused connection, said. */
   health: Probe["health"];
@@ -183,6 +185,9 @@ export class Replicas {
     if (found.load !== null) {
       // Another process has nothing to do with what the one before it said.
       if (found.load.bootId !== replica.load.bootId) replica.drainingUntilMs = null;
+      // Where its counters are not told, nobody can say that they stand still.
+      const stands = found.load.tokens !== undefined && found.load.tokens === replica.load.tokens;
+      if (!stands || replica.inFlight === 0) replica.movedAtMs = this.#parts.clock.monotonicMs();
       replica.load = found.load;
     }
     this.#setState(replica, this.#stateAfter(replica, found.health));
@@ -244,6 +249,7 @@ function newReplica({ id, url, dcgmUrl, draining = false }: ReplicaAddress, nowM
     models: [],
     load: UNKNOWN_LOAD,
     gpuMemoryUsage: null,
+    movedAtMs: nowMs,
     timeouts: 0,
     health: "timeout",
     drainingUntilMs: null,

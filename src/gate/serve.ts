@@ -1,5 +1,10 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { BODY_MAX_BYTES, FIRST_TOKEN_TIMEOUT_MS } from "../bounds.ts";
+import {
+  BODY_MAX_BYTES,
+  FIRST_TOKEN_TIMEOUT_MS,
+  REPLICA_POLL_MS,
+  REPLICA_POLL_TIMEOUT_MS,
+} from "../bounds.ts";
 import type { OriginOrder } from "../contract/origin-token.ts";
 import type { UsageReport } from "../contract/report.ts";
 import type { Endpoint, JsonObject, Prepared } from "../engine/endpoint.ts";
@@ -22,7 +27,6 @@ import { wholeAnswer } from "./relay/whole.ts";
 import type { Replica, Replicas } from "./replicas.ts";
 import type { Reporter } from "./reporter.ts";
 import { settle } from "./settle.ts";
-import type { Setup } from "./setup.ts";
 import type { Tallies } from "./tallies.ts";
 import type { EngineClient } from "./upstream.ts";
 
@@ -203,8 +207,7 @@ function relay(parts: ServeParts, request: Relay): void {
     resumable: parts.resumable && order.resumable === true && prepared.mode === "stream",
     answerMaxMs: parts.answerMaxMs,
     abortDrainMs: parts.abortDrainMs,
-    ...slowness(order, firstTokenSeen),
-    onSlow: () => parts.tallies.slow(replica.id, order.servedModel),
+    ...slowness(parts, order, replica, firstTokenSeen),
     onEnded(summary) {
       release();
       parts.tallies.count(replica.id, order.servedModel, summary.ending.verdict);
@@ -221,10 +224,27 @@ function relay(parts: ServeParts, request: Relay): void {
   exchange.start();
 }
 
-/** Of one JSON that the engine generates the first token is not seen, so only the whole can be slow. */
-function slowness(order: OriginOrder, firstTokenSeen: boolean): Pick<Setup, "slowAfterMs" | "slowOf"> {
-  const { afterMs, of } = order.slow ?? { afterMs: FIRST_TOKEN_TIMEOUT_MS, of: "first_token" };
-  return { slowAfterMs: of === "total" || firstTokenSeen ? afterMs : null, slowOf: of };
+/**
+ * Of one JSON that the engine generates the first token is not seen: it is slow where the engine has computed nothing
+ * for anybody all the while.
+ */
+function slowness(
+  { tallies, clock }: ServeParts,
+  order: OriginOrder,
+  replica: Replica,
+  firstTokenSeen: boolean,
+) {
+  const { afterMs, of } = order.slow ?? { afterMs: FIRST_TOKEN_TIMEOUT_MS, of: "first_token" as const };
+  // A look at the engine may have come a period and its timeout after the engine stopped.
+  const lookMs = REPLICA_POLL_MS + REPLICA_POLL_TIMEOUT_MS;
+  const stands = () => clock.monotonicMs() - replica.movedAtMs >= Math.max(lookMs, afterMs - lookMs);
+  return {
+    slowAfterMs: afterMs,
+    slowOf: of,
+    onSlow() {
+      if (of === "total" || firstTokenSeen || stands()) tallies.slow(replica.id, order.servedModel);
+    },
+  };
 }
 
 function answerFor(endpoint: Endpoint, prepared: Prepared, body: JsonObject, order: OriginOrder): Answer {

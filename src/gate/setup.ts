@@ -16,8 +16,8 @@ export interface Setup {
   readonly clock: Clock;
   /** False where nothing is to be seen of the first token: one JSON that the engine generates. */
   readonly firstTokenSeen: boolean;
-  /** The age at which it counts as slow; null where that cannot be told before its end. */
-  readonly slowAfterMs: number | null;
+  /** The age at which it is slow. */
+  readonly slowAfterMs: number;
   readonly slowOf: "first_token" | "total";
   /** Whether the edge can carry on a stream that is cut off. */
   readonly resumable: boolean;

@@ -1,3 +1,4 @@
+import type { BreakerSettings } from "../catalogue.ts";
 import {
   BREAKER_HEALTHY_MS,
   BREAKER_PATIENCE_MS,
@@ -9,8 +10,7 @@ import {
   BREAKER_PROBES_PASS,
   BREAKER_RAMP_STEP_MS,
   BREAKER_SIGNS_MAX_AGE_MS,
-} from "../bounds.ts";
-import type { BreakerSettings } from "../catalogue.ts";
+} from "./breaker/bounds.ts";
 import { isOverload, type Phase, type Probe } from "./breaker/phase.ts";
 import { Readings, type ReplicaSigns } from "./breaker/readings.ts";
 import type { Cause, Overload, Override, PermitOutcome, Transition } from "./messages.ts";

@@ -1,5 +1,5 @@
-import { BREAKER_SIGNS_MAX_AGE_MS } from "../bounds.ts";
 import { BREAKER_DEFAULTS, type BreakerSettings } from "../catalogue.ts";
+import { BREAKER_SIGNS_MAX_AGE_MS } from "./breaker/bounds.ts";
 import { type Observed, summed } from "./breaker/observed.ts";
 import { isOverload } from "./breaker/phase.ts";
 import type { ReplicaSigns } from "./breaker/readings.ts";

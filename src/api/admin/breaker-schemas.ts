@@ -1,5 +1,5 @@
 import { z } from "@hono/zod-openapi";
-import { BREAKER_OVERRIDE_MAX_MS } from "../../bounds.ts";
+import { BREAKER_OVERRIDE_MAX_MS } from "../../routing/breaker/bounds.ts";
 import { BREAKER_CAUSES } from "../../routing/messages/breakers.ts";
 
 /** What the admin API says of breakers, and what it takes. */

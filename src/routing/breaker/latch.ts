@@ -1,4 +1,4 @@
-import { BREAKER_SIGNS_MAX_AGE_MS } from "../../bounds.ts";
+import { BREAKER_SIGNS_MAX_AGE_MS } from "./bounds.ts";
 import { secondOf } from "./window.ts";
 
 export interface LatchSettings {

@@ -1,5 +1,5 @@
-import { BREAKER_TRANSITIONS_KEPT, BREAKER_TRANSITIONS_SHOWN } from "../../bounds.ts";
 import type { BreakersView, BreakerTransition } from "../messages.ts";
+import { BREAKER_TRANSITIONS_KEPT, BREAKER_TRANSITIONS_SHOWN } from "./bounds.ts";
 
 export interface SavedTransitions {
   readonly latest: readonly BreakerTransition[];

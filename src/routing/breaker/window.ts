@@ -1,4 +1,4 @@
-import { BREAKER_WINDOW_MAX_S } from "../../bounds.ts";
+import { BREAKER_WINDOW_MAX_S } from "./bounds.ts";
 
 export interface Counts {
   ok: number;

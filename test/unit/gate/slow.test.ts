@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { OriginOrder } from "../../../src/contract/origin-token.ts";
 import { BODIES } from "../../support/gate-endings.ts";
-import { chatText, chatThen } from "../../support/gate-engine.ts";
+import { chatText, chatThen, METRICS } from "../../support/gate-engine.ts";
 import { type Rig, startRig } from "../../support/gate-rig.ts";
 
 let rig: Rig;
@@ -48,6 +48,26 @@ describe("a request is slow at an age, not at its end", () => {
     await rig.edge.until(() => counted().failed === 1);
     expect(counted()).toEqual({ ok: 0, failed: 1, slow: 0 });
   });
+
+  test.each([
+    ["computes nothing", false, 1],
+    ["works for others", true, 0],
+  ])(
+    "of one JSON in one piece no first token is seen: whether it is slow where the engine %s",
+    async (_, moves, slow) => {
+      let tokens = 7;
+      Object.defineProperty(rig.engine, "metrics", {
+        get: () => `${METRICS}vllm:generation_tokens_total{engine="0"} ${moves ? tokens++ : tokens}\n`,
+      });
+      rig.engine.script = () => {};
+      const call = await rig.call(BODIES.whole, { slow: { afterMs: 4_500, of: "first_token" } });
+      await new Promise((resolve) => setTimeout(resolve, 5_700));
+      expect(counted()).toEqual({ ok: 0, failed: 0, slow });
+      call.leave();
+      await rig.final(call.order);
+    },
+    15_000,
+  );
 
   test("a stream that began in time may take as long as it likes, unless the whole is timed", async () => {
     for (const [of, slow] of [
