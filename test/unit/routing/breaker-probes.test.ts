@@ -54,6 +54,18 @@ describe("probes", () => {
     expect(breakers.state("r", HALF_OPEN_MS + 30_000)).toBe(state);
   });
 
+  it("that outlive their time and failed are no success besides", () => {
+    const breakers = halfOpen();
+    for (const id of ["1", "2", "3"]) {
+      breakers.sent("r", id, HALF_OPEN_MS);
+      breakers.ended("r", id, "answered", HALF_OPEN_MS);
+    }
+    breakers.sent("r", "4", HALF_OPEN_MS);
+    breakers.observe("r", { ...NOTHING, failed: 1 }, CALM, HALF_OPEN_MS + 20_000);
+    expect(breakers.state("r", HALF_OPEN_MS + 30_000)).toBe("half_open");
+    expect(breakers.mayProbe("r", HALF_OPEN_MS + 30_000)).toBe(true);
+  });
+
   it("double the pause each time they fail, up to five minutes, and five healthy minutes halve it", () => {
     const breakers = halfOpen();
     let now = HALF_OPEN_MS;
