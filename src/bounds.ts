@@ -197,6 +197,7 @@ export const RTT_HALF_LIFE_MS = 2 * 60_000;
 
 /** Pools whose refusals an isolate remembers until the next snapshot. */
 export const TURNED_MAX = 1_024;
+
 // --- Gate and edge ----------------------------------------------------------------------------------------
 /** One batch of usage and replica state leaves a gate this often while there is traffic. */
 export const REPORT_INTERVAL_MS = 1_000;
