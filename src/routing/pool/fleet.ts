@@ -70,12 +70,13 @@ export class Fleet {
 
   /**
    * Requests that it may have out now. One that comes back from a failure gets its share; a probe is one more than what
-   * still runs there, which may run for long.
+   * still runs there, which may run for long, but never more than the gate takes (I4).
    */
   limitOf({ id, concurrency, permits }: Replica, nowMs: number): number {
-    const limit = concurrency.limit(this.config.concurrencyPerReplica);
+    const ceiling = this.config.concurrencyPerReplica;
     const share = Math.min(1, this.breakers.share(id, nowMs));
-    return share > 0 ? Math.max(1, Math.floor(limit * share)) : permits + 1;
+    if (share === 0) return Math.min(ceiling, permits + 1);
+    return Math.max(1, Math.floor(concurrency.limit(ceiling) * share));
   }
 
   /** Just after a restart the permits of running streams are not back yet: the engines know better. */
