@@ -14,7 +14,7 @@ import {
   engineEnding,
   FIRST_TOKEN_TIMEOUT,
   failed,
-  GATE_LEAVES,
+  leaves,
   STOPPED,
   TOKEN_GAP_TIMEOUT,
 } from "./endings.ts";
@@ -109,7 +109,7 @@ export class Exchange {
 
   /** The gate leaves and cannot wait any longer. */
   giveUp(): void {
-    this.#end(GATE_LEAVES);
+    this.#end(leaves("gate"));
   }
 
   /** The replica accepts no connections any more: what still flows may flow, but silence counts sooner. */
@@ -143,6 +143,7 @@ export class Exchange {
     if (taken.progressed) this.#onProgress();
     if (taken.text !== "") this.#forward(taken.text);
     if (taken.broken !== null) this.#end(taken.broken);
+    else if (taken.enough) this.#end(COMPLETE);
     else if (this.#stopWanted && this.#phase === "relaying") this.stop();
   }
 
@@ -251,7 +252,7 @@ export class Exchange {
     const fails = ending.failure !== null;
     this.#cut = fails && this.#setup.resumable && ending.retryable && this.#edge.sent;
     if (this.#cut) {
-      this.#edge.cut(this.#setup.answer.lastWords());
+      this.#edge.cut(this.#setup.answer.lastWords(ending.away ?? null));
       return;
     }
     const text = fails && !this.#edge.sent ? null : this.#closing(ending);

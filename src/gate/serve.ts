@@ -11,7 +11,7 @@ import type { Endpoint, JsonObject, Prepared } from "../engine/endpoint.ts";
 import { type AdmissionParts, admit } from "./admission.ts";
 import { type ByteBudget, bodyBytes, readJsonBody } from "./body.ts";
 import type { Clock } from "./clock.ts";
-import { type Carried, carryOn } from "./continue.ts";
+import { beginConverted, type Carried, carryOn } from "./continue.ts";
 import { CLIENT_GONE, DEADLINE, type Ending, engineEnding, failed, overloaded, refused } from "./endings.ts";
 import { Exchange } from "./exchange.ts";
 import type { Log } from "./log.ts";
@@ -144,6 +144,8 @@ async function planFor(
   try {
     const { continues } = order;
     if (continues === undefined) {
+      const begun = beginConverted(endpoint, body, order, errorEnding(order));
+      if (begun !== null) return { ...begun, prepared: { mode: "stream", body: begun.body } };
       const prepared = endpoint.prepare(body, order);
       const answer = answerFor(endpoint, prepared, body, order);
       return { prepared, path: endpoint.enginePath, answer };

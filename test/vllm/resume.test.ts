@@ -67,7 +67,7 @@ describe.skipIf(url === "").each(CASES)("%s %j", (path, asked) => {
     let whole = "";
     for (const event of new SseParser().push(sent)) {
       whole += answer.take(new TextEncoder().encode(event.raw)).text;
-      cuts.push({ text: whole, words: answer.lastWords() });
+      cuts.push({ text: whole, words: answer.lastWords(null) });
     }
     for (const share of [0.3, 0.6, 0.85]) {
       const { text, words } = cuts[Math.floor(cuts.length * share)]!;
