@@ -65,6 +65,31 @@ export const RESUME_DRAIN_MS = 2_000;
 export const RESUME_SHARE = 0.25;
 export const RESUME_WINDOW_MS = 1_000;
 
+// --- Quarantine: requests that may be why engines die -------------------------------------------------------
+/** Deaths further apart than that have nothing to do with each other. */
+export const QUARANTINE_WINDOW_MS = 10 * 60_000;
+/** First time that a fingerprint is held; doubled each time that it is held again. */
+export const QUARANTINE_MIN_MS = 5 * 60_000;
+export const QUARANTINE_MAX_MS = 6 * 60 * 60_000;
+/** How long after its end a hold still makes the next one longer. */
+export const QUARANTINE_REMEMBER_MS = 24 * 60 * 60_000;
+/** Of so many that were present at the same two deaths all are held: the one that kills, and who was beside it twice. */
+export const QUARANTINE_BYSTANDERS_MAX = 8;
+/** So many replicas of one pool that die within this time are an event of the place: one request kills two at most. */
+export const QUARANTINE_WIDESPREAD_REPLICAS = 3;
+export const QUARANTINE_WIDESPREAD_MS = 5_000;
+/** Held fingerprints; they travel with the catalogue to every location. */
+export const QUARANTINE_HELD_MAX = 256;
+/** Fingerprints that were present at a death, and of these the newest that travel with the catalogue. */
+export const QUARANTINE_SUSPECTS_MAX = 1_024;
+export const QUARANTINE_WATCHED_MAX = 256;
+/** Requests that one death may name: those without a token first. */
+export const QUARANTINE_PRESENT_MAX = 256;
+/** An isolate that saw two engines die with a request refuses it this long by itself: by then all have the word. */
+export const QUARANTINE_HERE_MS = 10_000;
+/** Engines of one gate that die within one batch, and requests cleared in it. */
+export const DEATHS_PER_REPORT_MAX = 64;
+
 // --- Objects ----------------------------------------------------------------------------------------------
 /** One call to an object. The runtime's own retries take up to 10 s, which is too long to wait for. */
 export const OBJECT_CALL_TIMEOUT_MS = 5_000;
