@@ -47,6 +47,8 @@ export const ATTEMPTS_MAX = 3;
 // --- Resume: streams that outlive their replica ------------------------------------------------------------
 /** Engines that may die with one request; after that nobody gets it any more. */
 export const DEATHS_MAX = 2;
+/** Times that one stream is handed over because something leaves. */
+export const RESUMES_PER_STREAM_MAX = 8;
 /** Replicas that are asked to carry one stream on, before it is given up. */
 export const RESUME_CALLS_MAX = 3;
 /** From the cut to the first byte of the rest; a client sees a pause, no more. */
@@ -244,6 +246,8 @@ export const REPLICA_POLL_TIMEOUT_MS = 2_000;
 export const ABORT_DRAIN_MS = 2_000;
 /** A gate that is told to stop lets its streams run for at most this long. */
 export const GATE_DRAIN_MS = 120_000;
+/** The longest that a drained pool may let its streams run before it hands them over. */
+export const POOL_DRAIN_MAX_MS = 60 * 60_000;
 /** One server-sent event of an engine; a longer one is garbage. */
 export const EVENT_MAX_BYTES = 4 * 1024 * 1024;
 /** One whole JSON answer that is aggregated or relayed. */

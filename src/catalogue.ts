@@ -1,5 +1,11 @@
 import { z } from "zod";
-import { DAY_MS, GATES_PER_POOL_MAX, KEY_OVERLAP_DEFAULT_MS, LIMIT_MAX } from "./bounds.ts";
+import {
+  DAY_MS,
+  GATES_PER_POOL_MAX,
+  KEY_OVERLAP_DEFAULT_MS,
+  LIMIT_MAX,
+  POOL_DRAIN_MAX_MS,
+} from "./bounds.ts";
 import { type Model, modelNameSchema } from "./catalogue/model.ts";
 
 export * from "./catalogue/breakers.ts";
@@ -214,7 +220,19 @@ export const poolInputSchema = z
       .describe(
         "Tokens per second that the whole pool may serve, as metered by its gates; absent: no such limit.",
       ),
-    drained: z.boolean().default(false).describe("Takes no new requests."),
+    drained: z
+      .boolean()
+      .default(false)
+      .describe("Takes no new requests, and hands over the streams that outlast 'drainMs'."),
+    drainMs: z
+      .number()
+      .int()
+      .min(0)
+      .max(POOL_DRAIN_MAX_MS)
+      .optional()
+      .describe(
+        "Once it is drained its streams run on for so long; those that others can carry on are handed over, spread over the second half of it. 120000 by default.",
+      ),
   })
   .meta({ id: "PoolInput" });
 export type PoolInput = z.infer<typeof poolInputSchema>;
@@ -232,6 +250,7 @@ export const poolPatchSchema = z
     models: poolInputSchema.shape.models.optional(),
     tokensPerSecond: limit.nullable().optional(),
     drained: z.boolean().optional(),
+    drainMs: poolInputSchema.shape.drainMs.nullable(),
   })
   .meta({ id: "PoolPatch" });
 export type PoolPatch = z.infer<typeof poolPatchSchema>;
@@ -255,4 +274,14 @@ export interface Catalogue {
   readonly version: number;
   readonly models: readonly Model[];
   readonly pools: readonly Pool[];
+  /** Absent while no engine has died of late. */
+  readonly quarantine?: Quarantine;
+}
+
+/** Requests that may be why engines died, by their fingerprints (routing/quarantine.ts). */
+export interface Quarantine {
+  /** Refused until then (epoch milliseconds). */
+  readonly held: readonly { readonly fingerprint: string; readonly untilMs: number }[];
+  /** Present at a death: should one complete, its gate says so. */
+  readonly suspects: readonly string[];
 }

@@ -95,12 +95,17 @@ export interface Aside {
   /** Set where nothing has failed: the stream is handed over. */
   readonly away: Away | null;
   readonly ends: Ends | null;
+  /** Of a stream that was carried on: what it had cost before this gate took it up. Not what it costs by now. */
+  readonly paid: Told | null;
 }
 
+const NO_ASIDE: Aside = { told: null, away: null, ends: null, paid: null };
 const ASIDE = ": meridian ";
 
-export function aside({ told, away, ends }: Aside): string {
-  const said = { ...told, ...(away === null ? {} : { away }), ...(ends === null ? {} : { ends }) };
+export function aside(parts: Partial<Aside>): string {
+  const { told, away, ends, paid } = { ...NO_ASIDE, ...parts };
+  const given = Object.entries({ away, ends, paid }).filter(([, value]) => value !== null);
+  const said = { ...told, ...Object.fromEntries(given) };
   return `${ASIDE}${JSON.stringify(said)}\n\n`;
 }
 
@@ -110,14 +115,19 @@ export function readAside(raw: string): Aside | null {
   try {
     const said: unknown = JSON.parse(raw.slice(ASIDE.length));
     if (!isRecord(said)) return null;
-    const { promptTokens, outputTokens } = said as unknown as Told;
-    const counted = [promptTokens, outputTokens].every((count) => Number.isSafeInteger(count) && count >= 0);
     return {
-      told: counted ? { promptTokens, outputTokens } : null,
+      told: toldIn(said),
+      paid: isRecord(said.paid) ? toldIn(said.paid) : null,
       away: AWAY.find((one) => one === said.away) ?? null,
       ends: isEnds(said.ends) ? said.ends : null,
     };
   } catch {
     return null;
   }
+}
+
+function toldIn(value: { readonly [name: string]: unknown }): Told | null {
+  const { promptTokens, outputTokens } = value as unknown as Told;
+  const counted = [promptTokens, outputTokens].every((count) => Number.isSafeInteger(count) && count >= 0);
+  return counted ? { promptTokens, outputTokens } : null;
 }

@@ -16,6 +16,7 @@ import type {
 } from "../catalogue.ts";
 import type { Env } from "../env.ts";
 import { type KeyClaims, tenantRefOf } from "../keys.ts";
+import type { Death } from "../routing/quarantine.ts";
 import { Audit } from "./registry/audit.ts";
 import { Fleet } from "./registry/fleet.ts";
 import { KeyChanges } from "./registry/key-changes.ts";
@@ -31,11 +32,12 @@ import {
   type Result,
 } from "./registry/messages.ts";
 import { Outbox } from "./registry/outbox.ts";
+import { Quarantined, type QuarantineEntry } from "./registry/quarantine.ts";
 import { Replies } from "./registry/replies.ts";
 import { MIGRATIONS } from "./registry/tables.ts";
 import { Tenants } from "./registry/tenants.ts";
 import { migrate } from "./schema.ts";
-import { tenantBudget } from "./stub.ts";
+import { tenantBudget, type Verdict } from "./stub.ts";
 
 /**
  * The control plane's memory: tenants, keys, models, pools, who changed what. One per deployment, and never on the
@@ -49,6 +51,7 @@ export class Registry extends DurableObject<Env> {
   readonly #tenants: Tenants;
   readonly #keys: KeyChanges;
   readonly #fleet: Fleet;
+  readonly #quarantined: Quarantined;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -60,6 +63,7 @@ export class Registry extends DurableObject<Env> {
     this.#tenants = new Tenants(sql, this.#audit, this.#outbox);
     this.#keys = new KeyChanges(this.#tenants, this.#audit);
     this.#fleet = new Fleet(sql, this.#audit);
+    this.#quarantined = new Quarantined(sql, this.#audit);
   }
 
   // --- Tenants and keys
@@ -156,7 +160,20 @@ export class Registry extends DurableObject<Env> {
   }
   /** Models and pools, or null when the caller has them already. */
   async catalogue(knownVersion: number): Promise<Catalogue | null> {
-    return this.#fleet.catalogue(knownVersion);
+    const catalogue = this.#fleet.catalogue(knownVersion);
+    const quarantine = catalogue === null ? undefined : this.#quarantined.snapshot(Date.now());
+    return catalogue === null || quarantine === undefined ? catalogue : { ...catalogue, quarantine };
+  }
+
+  // --- Quarantine
+  async died(deaths: readonly Death[], completed: readonly string[]): Promise<Verdict> {
+    return this.ctx.storage.transactionSync(() => this.#quarantined.died(deaths, completed, Date.now()));
+  }
+  async listQuarantine(ask: PageAsk): Promise<Page<QuarantineEntry>> {
+    return this.#quarantined.page(ask, Date.now());
+  }
+  async releaseQuarantine(by: By, fingerprint: string): Promise<Change<null>> {
+    return this.#change(by, (nowMs) => this.#quarantined.release(by, nowMs, fingerprint));
   }
 
   // --- Audit

@@ -15,6 +15,7 @@ import type {
   RttReport,
   Snapshot,
 } from "../routing/messages.ts";
+import type { Death } from "../routing/quarantine.ts";
 
 /**
  * The one place that names objects, and what each answers from outside. The interfaces are spelled out because the
@@ -81,6 +82,18 @@ export interface DirectoryStub {
 export interface RegistryReader {
   catalogue(knownVersion: number): Promise<Catalogue | null>;
   tenantRecord(tenantRef: string): Promise<TenantRecord | null>;
+  /** Engines that died, and suspects that have completed since. Says what changed by it. */
+  died(deaths: readonly Death[], cleared: readonly string[]): Promise<Verdict>;
+}
+
+/** What a death made of those who were there. */
+export interface Verdict {
+  readonly held: readonly {
+    readonly fingerprint: string;
+    readonly untilMs: number;
+    readonly offences: number;
+  }[];
+  readonly retracted: readonly string[];
 }
 
 /**

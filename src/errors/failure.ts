@@ -58,6 +58,7 @@ export type Failure =
   | { tag: "origin_refused"; status: number; message: string; param: string | null }
   | { tag: "stream_broken"; internalDetail: string }
   | { tag: "deadline_exceeded" }
+  | { tag: "quarantined"; retryAfterMs: number }
   // Administration
   | { tag: "not_found"; what: string }
   | { tag: "already_exists"; what: string }

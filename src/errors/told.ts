@@ -195,6 +195,17 @@ const TELL: Tellers = {
     code: "stream_broken",
     message: "The answer broke off: the model's server failed. What was sent so far is incomplete.",
   }),
+  // Not a 5xx: a client that tries the next server, or the same again, would go on killing engines.
+  quarantined: (failure) => ({
+    status: 422,
+    type: INVALID,
+    code: "request_quarantined",
+    message:
+      "The model's servers died twice while they had this request, so it is not sent to another for now. " +
+      "Change it, or try again later; other requests are not affected.",
+    retryAfterMs: failure.retryAfterMs,
+    shouldRetry: false,
+  }),
   deadline_exceeded: () => ({
     status: 504,
     type: "timeout_error",

@@ -18,6 +18,8 @@ export type Carried =
       readonly kind: "relay";
       readonly path: string;
       readonly body: JsonObject;
+      /** As the client sent it. */
+      readonly client: JsonObject;
       readonly answer: Answer;
       /** What the attempt that broke off is to be billed, once it is known and if nobody else tells it. */
       before(): UsageReport | null;
@@ -42,7 +44,7 @@ export async function carryOn(
   if (opened === null) throw new Error("no envelope");
   const { continuation, body } = opened;
   const prepared = endpoint.prepare(body, order).body;
-  const { told } = order.continues;
+  const { told, paid } = order.continues;
   const signal = AbortSignal.timeout(2_000);
   let textIds: readonly number[] = [];
   let promptIds: readonly number[] = [];
@@ -71,11 +73,12 @@ export async function carryOn(
     String(body.model),
     continuationWriter(endpoint.id, body, order, continuation),
     continuation,
-    { outputTokens, promptTokens: told?.promptTokens ?? null, textTokens: textIds.length },
+    { outputTokens, promptTokens: (told ?? paid)?.promptTokens ?? null, textTokens: textIds.length },
     stopPlan(body),
   );
   return {
     kind: "relay",
+    client: body,
     ...prepareContinuation(endpoint, body, order, continuation.text, outputTokens, [
       ...promptIds,
       ...textIds,
@@ -125,8 +128,9 @@ async function finish(
   engine: EngineAddress,
 ): Promise<Carried> {
   const limit = limitOf(prepared);
-  const { told } = order.continues;
-  const promptTokens = told?.promptTokens ?? (await countPrompt(endpoint.id, prepared, order, engine)).tokens;
+  const { told, paid } = order.continues;
+  const promptTokens =
+    (told ?? paid)?.promptTokens ?? (await countPrompt(endpoint.id, prepared, order, engine)).tokens;
   const reachedLimit = limit !== null && textTokens >= limit;
   const { ends = null } = continuation;
   const reason = continuation.finishReason ?? (reachedLimit && ends === null ? "length" : "stop");
@@ -145,7 +149,15 @@ async function finish(
   return { kind: "finished", text: text.join(""), before: told === null ? beforeReport(order, usage) : null };
 }
 
-/** Cumulative, so that it adds nothing to what the gate before could still report. */
-function beforeReport({ continues }: { readonly continues: Continued }, usage: Usage): UsageReport {
-  return { ticket: continues.ticket, usage, final: true, outcome: "failed", carriedOn: true };
+/**
+ * Cumulative, so that it adds nothing to what the gate before could still report. An attempt that carried the stream on
+ * itself is charged what came with it, and no prompt.
+ */
+function beforeReport(
+  { continues: { ticket, paid } }: { readonly continues: Continued },
+  whole: Usage,
+): UsageReport {
+  const outputTokens = Math.max(0, whole.outputTokens - (paid?.outputTokens ?? 0));
+  const usage = paid === undefined ? whole : { promptTokens: 0, cachedTokens: 0, outputTokens };
+  return { ticket, usage, final: true, outcome: "failed", carriedOn: true };
 }

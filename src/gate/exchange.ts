@@ -1,5 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import { CLOCK_SKEW_MAX_MS, REQUEST_DEADLINE_MS } from "../bounds.ts";
+import type { Away } from "../contract/continuation.ts";
 import type { OriginOrder } from "../contract/origin-token.ts";
 import type { Usage } from "../contract/report.ts";
 import { readEngineError } from "../engine/failure.ts";
@@ -112,6 +113,14 @@ export class Exchange {
     this.#end(leaves("gate"));
   }
 
+  get movable(): boolean {
+    return this.#phase === "relaying" && this.#setup.resumable && this.#edge.sent;
+  }
+
+  move(away: Away): void {
+    if (this.movable) this.#end(leaves(away));
+  }
+
   /** The replica accepts no connections any more: what still flows may flow, but silence counts sooner. */
   replicaGone(gapMs: number): void {
     const watch = this.#watch;
@@ -180,10 +189,10 @@ export class Exchange {
     const code = (error as NodeJS.ErrnoException | null)?.code ?? "unknown";
     const { answer, call } = this.#setup;
     if (answer.complete) this.#engineDone(COMPLETE);
-    else if (code !== "ECONNRESET" || this.#watch.firstTokenAtMs !== null) {
+    else if (code !== "ECONNRESET" || this.#edge.sent) {
       this.#engineDone(failed(`the connection failed: ${code}`));
     } else {
-      // Before the first token the edge would go on to the next engine, and the next: it should know who died.
+      // With nothing sent the edge would go on to the next engine, and the next: it should know who died.
       void call.gone().then((died) => {
         this.#engineDone({ ...failed(`the connection failed: ${code}`), died });
       });
@@ -285,6 +294,7 @@ export class Exchange {
       durationMs: clock.monotonicMs() - startedAtMs,
       engineReached: call.reached,
       connectionRefused: this.#connectionRefused,
+      gone: () => call.gone(),
     });
   }
 }

@@ -6,11 +6,17 @@ import {
 } from "../bounds.ts";
 import { type Model, signingVersion } from "../catalogue.ts";
 import { CONTINUATION_TYPE, type Continuation, envelope, type Told } from "../contract/continuation.ts";
-import { ORIGIN_TOKEN_HEADER, type OriginOrder, signOrder } from "../contract/origin-token.ts";
+import {
+  type Continued,
+  ORIGIN_TOKEN_HEADER,
+  type OriginOrder,
+  signOrder,
+} from "../contract/origin-token.ts";
 import { signTicket } from "../contract/usage-ticket.ts";
 import type { Failure } from "../errors.ts";
 import type { PermitOutcome } from "../routing/messages.ts";
 import type { Exchange } from "./exchange.ts";
+import { fingerprintOf } from "./fingerprint.ts";
 import { measure } from "./measure.ts";
 import type { Reservation } from "./reserve.ts";
 import type { Seat } from "./seat.ts";
@@ -20,6 +26,7 @@ export interface BrokenOff {
   readonly attempt: number;
   readonly continuation: Continuation;
   readonly told: Told | null;
+  readonly paid: Told | null;
 }
 
 /** What came of one origin call before its first byte. */
@@ -153,7 +160,7 @@ async function originToken(
   const ticket = await ticketOf(attempt);
   // The pool that carries a stream on may also report on the attempt before, whose gate may be gone.
   const continues =
-    broken === undefined ? {} : { continues: { ticket: await ticketOf(broken.attempt), told: broken.told } };
+    broken === undefined ? {} : { continues: await continued(broken, ticketOf(broken.attempt)) };
   const slow = model.breakers?.slow;
   const order: OriginOrder = {
     pool: pool.id,
@@ -173,9 +180,21 @@ async function originToken(
     estimatedPromptTokens: reservation.estimatedPromptTokens,
     ticket,
     resumable: exchange.resumable,
+    ...(await suspicion(exchange)),
     ...continues,
   };
   return signOrder(order, await secrets.poolKey(pool.id, signingVersion(pool)));
+}
+
+async function continued({ told, paid }: BrokenOff, ticket: Promise<string>): Promise<Continued> {
+  return { ticket: await ticket, told, ...(paid === null ? {} : { paid }) };
+}
+
+/** Whoever was present at a death is under suspicion until it completes. */
+async function suspicion(exchange: Exchange): Promise<Pick<OriginOrder, "suspect">> {
+  const { trace } = exchange;
+  if (trace.deaths > 0) trace.suspect ??= await fingerprintOf(exchange);
+  return trace.suspect === null ? {} : { suspect: trace.suspect };
 }
 
 /**

@@ -13,6 +13,7 @@ import { guardFlood } from "../upstash/flood.ts";
 import { authenticate } from "./authenticate.ts";
 import { type CallResult, callGate, forcedOutputTokens } from "./call.ts";
 import type { Exchange } from "./exchange.ts";
+import { diedTooOften, guardQuarantine } from "./fingerprint.ts";
 import { standingHeaders } from "./headers.ts";
 import { pipeAnswer } from "./pipe.ts";
 import { rankFor } from "./ranking.ts";
@@ -67,6 +68,7 @@ export async function infer(
     if (endpoint.id !== "tokenize" && (model.kind === "generate") !== call.generates) {
       throw new FailureError({ tag: "wrong_model_kind", model: model.id, path: endpoint.path });
     }
+    await guardQuarantine(exchange, view.catalogue);
     trace.spent("rank", rankMs);
     const admission = await admit(exchange, view, model);
 
@@ -143,7 +145,10 @@ async function firstAnswer(
       failure = result.failure;
       markTried(tried, seat, result.poolOut);
       if (result.died) trace.deaths += 1;
-      if (trace.deaths >= DEATHS_MAX) break;
+      if (trace.deaths >= DEATHS_MAX) {
+        await diedTooOften(exchange);
+        break;
+      }
       if (exchange.request.signal.aborted || Date.now() >= exchange.startByMs) break;
     }
     throw new FailureError(failure ?? { tag: "internal", internalDetail: "no attempt was made" });

@@ -66,6 +66,7 @@ async function survives(call: Call, trouble: () => Promise<void>, mode: "streame
 const CALLS: [name: string, call: (text: string) => Call][] = [
   ["chat", (text) => chat({ messages: user(text) })],
   ["chat with a limit", (text) => chat({ messages: user(text), max_tokens: 40 })],
+  ["chat with a stop string", (text) => chat({ messages: user(text), stop: ["never said", "t"] })],
   ["completions", (text) => completions(text)],
   ["responses", (text) => responses({ input: text })],
   ["messages", (text) => messages({ messages: user(text), max_tokens: 200 })],
@@ -143,7 +144,7 @@ describe.each(CALLS.filter(([name]) => name !== "completions"))("%s, while it ru
 
 describe("what cannot be carried on", () => {
   it.each([
-    ["a stop string of several characters", { stop: ["never said"] }],
+    ["a stop string beside stop tokens", { stop: ["never said"], stop_token_ids: [7] }],
     ["a penalty", { presence_penalty: 0.5 }],
     ["log probabilities", { logprobs: true }],
   ])("%s: ends with an error, and a header said so", async (_name, more) => {

@@ -42,4 +42,5 @@ export const MIGRATIONS = [
 
   CREATE TABLE replies (request_id TEXT PRIMARY KEY, at_ms INTEGER NOT NULL, reply TEXT NOT NULL);
   `,
+  "CREATE TABLE quarantine (id INTEGER PRIMARY KEY CHECK (id = 1), state TEXT NOT NULL)",
 ];

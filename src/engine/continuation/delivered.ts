@@ -19,6 +19,8 @@ export interface Delivered {
   readonly told: Told | null;
   /** Set where the gate handed the stream over and nothing has failed. */
   readonly away: Away | null;
+  /** What had been charged before the attempt that broke off; null where it was the first. */
+  readonly paid: Told | null;
   /** Nothing is missing: only the connection broke. */
   readonly complete: boolean;
 }
@@ -40,14 +42,14 @@ export function readDelivered(endpoint: EndpointId, bytes: Uint8Array, exact: bo
     ...{ id: null, created: null, text: "", shown: "", opened: 0, closed: 0, finishReason: null },
     ...{ sequence: -1, itemId: null, response: null, pattern: null, complete: false },
   };
-  let last: Aside = { told: null, away: null, ends: null };
+  let last: Aside = { told: null, away: null, ends: null, paid: null };
   let textBeforeEnd = 0;
   for (const event of new SseParser().push(bytes.subarray(0, cut))) {
     if (event.garbage) return null;
     if (event.comment) {
       const said = readAside(event.raw);
       if (said === null) continue;
-      last = { ...said, ends: said.ends ?? last.ends };
+      last = { ...said, ends: said.ends ?? last.ends, paid: said.paid ?? last.paid };
       if (said.ends !== null) textBeforeEnd = notes.text.length;
     } else if (!note(endpoint, event, notes)) return null;
   }
@@ -67,13 +69,13 @@ export function readDelivered(endpoint: EndpointId, bytes: Uint8Array, exact: bo
   else continuation.text += completed.shown;
   // The gate counted whole events; where a half one is text now, the tokens are to be counted by the text.
   const told = completed.shown === "" ? last.told : null;
-  return { continuation, tail: completed.tail, told, away: last.away, complete };
+  return { continuation, tail: completed.tail, told, away: last.away, paid: last.paid, complete };
 }
 
 /** The answer's end is known: nobody has to be asked for it, and what it costs was told with it. */
 function ending(
   continuation: Continuation,
-  { told, ends, away }: Aside,
+  { told, ends, away, paid }: Aside,
   complete: boolean,
   textBeforeEnd: number,
   { tail, shown }: Completed,
@@ -82,7 +84,7 @@ function ending(
   const rest = (ends as Ends).text.slice(text.length - textBeforeEnd);
   return {
     continuation: { ...continuation, text, ends: { ...(ends as Ends), text: rest } },
-    ...{ tail, told, away, complete },
+    ...{ tail, told, away, paid, complete },
   };
 }
 

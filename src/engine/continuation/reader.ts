@@ -142,7 +142,7 @@ export class ContinuedReader extends ChoiceReader {
       return "";
     const { promptTokens, outputTokens } = whole;
     const told = { promptTokens, outputTokens };
-    return aside({ told, away: null, ends: { stopReason: this.#stopReason, text } });
+    return aside({ told, ends: { stopReason: this.#stopReason, text } });
   }
 
   /** What of a frame's text may be passed on, with what was held back before. */
@@ -185,7 +185,14 @@ export class ContinuedReader extends ChoiceReader {
   #opening(): string {
     if (this.#opened) return "";
     this.#opened = true;
-    return this.#writer.opening(this.#shownWhole()).slice(this.#from.opened).join("");
+    // Should this gate die without last words, the next one has to know what is on this one's bill.
+    const paid = this.#before === null ? "" : this.#paid();
+    return paid + this.#writer.opening(this.#shownWhole()).slice(this.#from.opened).join("");
+  }
+
+  #paid(): string {
+    const { promptTokens } = this.#shownWhole();
+    return aside({ paid: { promptTokens, outputTokens: this.#outputBefore } });
   }
 
   #ending(reason: string): string {

@@ -24,7 +24,7 @@ export function streamAnswer(reader: StreamReader, engineError: EngineErrorEndin
       if (whole === null && away === null) return "";
       const told =
         whole === null ? null : { promptTokens: whole.promptTokens, outputTokens: whole.outputTokens };
-      return aside({ told, away, ends: null });
+      return aside({ told, away });
     },
     get promptKnown() {
       return reader.promptKnown;
