@@ -189,7 +189,9 @@ export class Exchange {
     const code = (error as NodeJS.ErrnoException | null)?.code ?? "unknown";
     const { answer, call } = this.#setup;
     if (answer.complete) this.#engineDone(COMPLETE);
-    else if (code !== "ECONNRESET" || this.#edge.sent) {
+    else if (this.#connectionRefused && call.resent) {
+      this.#engineDone({ ...failed("the engine is gone, maybe with this request"), died: true });
+    } else if (code !== "ECONNRESET" || this.#edge.sent) {
       this.#engineDone(failed(`the connection failed: ${code}`));
     } else {
       // With nothing sent the edge would go on to the next engine, and the next: it should know who died.
