@@ -263,9 +263,9 @@ function tellDeaths(
   { ending, firstTokenMs, connectionRefused, engineReached, gone }: Summary,
 ): void {
   if (ending.outcome === "complete" && order.suspect !== undefined) deaths.completed(order.suspect);
-  // A refused connection, and a silence, are no deaths with this request.
-  if (ending.outcome !== "failed" || ending.verdict !== "failed" || connectionRefused || !engineReached)
-    return;
+  // A silence is no death, and who was refused a connection was not there.
+  const there = engineReached && (!connectionRefused || ending.died === true);
+  if (ending.outcome !== "failed" || ending.verdict !== "failed" || !there) return;
   deaths.lost({
     replica: replica.id,
     died: ending.died === true,
