@@ -2,10 +2,10 @@ import { OBJECT_CALL_TIMEOUT_MS } from "../bounds.ts";
 import type { Pool } from "../catalogue.ts";
 import type { GateReport } from "../contract/report.ts";
 import { withDeadline } from "../deadline.ts";
-import { registryReader, type Verdict } from "../durable/stub.ts";
+import { registryReader } from "../durable/stub.ts";
 import type { Env } from "../env.ts";
 import { fingerprintOfDigest } from "../relay/fingerprint.ts";
-import type { Death } from "../routing/quarantine.ts";
+import type { Death, Verdict } from "../routing/messages.ts";
 import type { Secrets } from "../secrets.ts";
 import { count } from "../telemetry/metrics.ts";
 

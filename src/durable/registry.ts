@@ -16,7 +16,7 @@ import type {
 } from "../catalogue.ts";
 import type { Env } from "../env.ts";
 import { type KeyClaims, tenantRefOf } from "../keys.ts";
-import type { Death } from "../routing/quarantine.ts";
+import type { Death, Verdict } from "../routing/messages.ts";
 import { Audit } from "./registry/audit.ts";
 import { Fleet } from "./registry/fleet.ts";
 import { KeyChanges } from "./registry/key-changes.ts";
@@ -37,7 +37,7 @@ import { Replies } from "./registry/replies.ts";
 import { MIGRATIONS } from "./registry/tables.ts";
 import { Tenants } from "./registry/tenants.ts";
 import { migrate } from "./schema.ts";
-import { tenantBudget, type Verdict } from "./stub.ts";
+import { tenantBudget } from "./stub.ts";
 
 /**
  * The control plane's memory: tenants, keys, models, pools, who changed what. One per deployment, and never on the

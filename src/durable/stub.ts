@@ -6,6 +6,7 @@ import type {
   AcquireAsk,
   BreakerOrder,
   BreakersView,
+  Death,
   Grant,
   Heartbeat,
   Held,
@@ -14,8 +15,8 @@ import type {
   Refused,
   RttReport,
   Snapshot,
+  Verdict,
 } from "../routing/messages.ts";
-import type { Death } from "../routing/quarantine.ts";
 
 /**
  * The one place that names objects, and what each answers from outside. The interfaces are spelled out because the
@@ -84,16 +85,6 @@ export interface RegistryReader {
   tenantRecord(tenantRef: string): Promise<TenantRecord | null>;
   /** Engines that died, and suspects that have completed since. Says what changed by it. */
   died(deaths: readonly Death[], cleared: readonly string[]): Promise<Verdict>;
-}
-
-/** What a death made of those who were there. */
-export interface Verdict {
-  readonly held: readonly {
-    readonly fingerprint: string;
-    readonly untilMs: number;
-    readonly offences: number;
-  }[];
-  readonly retracted: readonly string[];
 }
 
 /**

@@ -9,6 +9,7 @@ import {
   QUARANTINE_WIDESPREAD_REPLICAS,
   QUARANTINE_WINDOW_MS,
 } from "../bounds.ts";
+import type { Death } from "./messages.ts";
 
 /**
  * Requests that may be why engines die, by their fingerprints. No clock, no I/O.
@@ -22,22 +23,6 @@ import {
 export interface QuarantineState {
   readonly deaths: readonly Omit<Death, "present">[];
   readonly suspects: { readonly [fingerprint: string]: Suspect };
-}
-
-export interface Death {
-  /** The same in every delivery. */
-  readonly id: string;
-  readonly pool: string;
-  readonly replica: string;
-  readonly atMs: number;
-  readonly present: readonly Present[];
-}
-
-/** A request that an engine had when it died. */
-export interface Present {
-  readonly fingerprint: string;
-  /** Whether a token of it was seen there. */
-  readonly begun: boolean;
 }
 
 interface Seen {

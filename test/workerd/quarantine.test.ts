@@ -3,7 +3,7 @@ import { afterEach, describe, test, vi } from "vitest";
 import { QUARANTINE_MIN_MS } from "../../src/bounds.ts";
 import { directory } from "../../src/durable/stub.ts";
 import type { Env } from "../../src/env.ts";
-import type { Death } from "../../src/routing/quarantine.ts";
+import type { Death } from "../../src/routing/messages.ts";
 import { ask } from "./admin-client.ts";
 import { by, FIRST_PAGE, fresh, made } from "./registry-rig.ts";
 

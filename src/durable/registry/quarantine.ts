@@ -1,15 +1,7 @@
 import { QUARANTINE_HELD_MAX, QUARANTINE_WATCHED_MAX } from "../../bounds.ts";
 import type { Quarantine } from "../../catalogue.ts";
-import {
-  cleared,
-  type Death,
-  died,
-  isHeld,
-  NOBODY,
-  type QuarantineState,
-  released,
-} from "../../routing/quarantine.ts";
-import type { Verdict } from "../stub.ts";
+import type { Death, Verdict } from "../../routing/messages.ts";
+import { cleared, died, isHeld, NOBODY, type QuarantineState, released } from "../../routing/quarantine.ts";
 import type { Audit } from "./audit.ts";
 import { nextNumber } from "./documents.ts";
 import { type By, type Done, missing, ok, type Page, type PageAsk, type Result } from "./messages.ts";

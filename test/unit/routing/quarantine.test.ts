@@ -9,13 +9,12 @@ import {
   QUARANTINE_SUSPECTS_MAX,
   QUARANTINE_WINDOW_MS,
 } from "../../../src/bounds.ts";
+import type { Death, Present } from "../../../src/routing/messages.ts";
 import {
   cleared,
-  type Death,
   died,
   isHeld,
   NOBODY,
-  type Present,
   type QuarantineState,
   released,
 } from "../../../src/routing/quarantine.ts";
