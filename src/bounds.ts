@@ -4,7 +4,7 @@
  * at start and not in production.
  */
 
-import { RESUME_WITHIN_MS } from "./bounds/resume.ts";
+import { QUARANTINE_HERE_MS, RESUME_WITHIN_MS } from "./bounds/resume.ts";
 
 export * from "./bounds/resume.ts";
 
@@ -265,6 +265,10 @@ holds(DIRECTORY_FRESH_MS + CATALOGUE_POLL_MS < 10_000, "a change is in force eve
 holds(
   POOL_WATCH_TTL_MS / 3 + DIRECTORY_FRESH_MS < STATE_TRUSTED_MS && STATE_TRUSTED_MS < STATE_UNKNOWN_MS,
   "the word of a pool that is well is never mistrusted",
+);
+holds(
+  REPORT_INTERVAL_MS + CATALOGUE_POLL_MS + DIRECTORY_FRESH_MS < QUARANTINE_HERE_MS,
+  "an isolate that saw engines die refuses by itself until all locations have the word",
 );
 holds(LIMIT_MAX * 60_000 < Number.MAX_SAFE_INTEGER, "levels stay exact integers");
 holds(
