@@ -191,7 +191,7 @@ export class Exchange {
     if (answer.complete) this.#engineDone(COMPLETE);
     else if (this.#connectionRefused && call.resent) {
       this.#engineDone({ ...failed("the engine is gone, maybe with this request"), died: true });
-    } else if (code !== "ECONNRESET" || this.#edge.sent) {
+    } else if ((code !== "ECONNRESET" && code !== "EPIPE") || this.#edge.sent) {
       this.#engineDone(failed(`the connection failed: ${code}`));
     } else {
       // With nothing sent the edge would go on to the next engine, and the next: it should know who died.
