@@ -1,4 +1,3 @@
-import { QUARANTINE_BYSTANDERS_MAX, QUARANTINE_HERE_MS } from "../bounds.ts";
 import type { Catalogue } from "../catalogue.ts";
 import { mac, sha256, toBase64Url } from "../contract/encoding.ts";
 import type { JsonObject } from "../engine/endpoint.ts";
@@ -7,6 +6,7 @@ import { FailureError } from "../errors.ts";
 import type { Secrets } from "../secrets.ts";
 import { count } from "../telemetry/metrics.ts";
 import type { Exchange } from "./exchange.ts";
+import { HeldHere } from "./held-here.ts";
 
 /**
  * A request's fingerprint: 132 bits under a key that neither gates nor operators have. The same for all tenants, since
@@ -46,31 +46,6 @@ export async function guardQuarantine(
 /** As many engines as may died with a request of this isolate: it is refused here until all locations have the word. */
 export async function diedTooOften(exchange: Exchange): Promise<void> {
   heldHere.add(await fingerprintOf(exchange), Date.now());
-}
-
-/** What this isolate refuses by itself. When many are there at once the place is why, and it refuses none of them. */
-export class HeldHere {
-  readonly #untilMs = new Map<string, number>();
-
-  add(fingerprint: string, nowMs: number): void {
-    this.#forget(nowMs);
-    this.#untilMs.set(fingerprint, nowMs + QUARANTINE_HERE_MS);
-  }
-
-  empty(nowMs: number): boolean {
-    this.#forget(nowMs);
-    return this.#untilMs.size === 0;
-  }
-
-  /** 0 where it is not held. */
-  untilMs(fingerprint: string, nowMs: number): number {
-    this.#forget(nowMs);
-    return this.#untilMs.size > QUARANTINE_BYSTANDERS_MAX ? 0 : (this.#untilMs.get(fingerprint) ?? 0);
-  }
-
-  #forget(nowMs: number): void {
-    for (const [one, untilMs] of this.#untilMs) if (untilMs <= nowMs) this.#untilMs.delete(one);
-  }
 }
 
 const heldHere = new HeldHere();

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import { QUARANTINE_BYSTANDERS_MAX, QUARANTINE_HERE_MS } from "../../../src/bounds.ts";
-import { HeldHere } from "../../../src/relay/fingerprint.ts";
+import { HeldHere } from "../../../src/relay/held-here.ts";
 
 it("an isolate refuses by itself what it saw two engines die with, for a moment", () => {
   const here = new HeldHere();
