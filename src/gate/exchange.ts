@@ -188,17 +188,13 @@ export class Exchange {
     this.#connectionRefused = isRefused(error);
     const code = (error as NodeJS.ErrnoException | null)?.code ?? "unknown";
     const { answer, call } = this.#setup;
+    const ending = failed(`the connection failed: ${code}`);
     if (answer.complete) this.#engineDone(COMPLETE);
-    else if (this.#connectionRefused && call.resent) {
-      this.#engineDone({ ...failed("the engine is gone, maybe with this request"), died: true });
-    } else if ((code !== "ECONNRESET" && code !== "EPIPE") || this.#edge.sent) {
-      this.#engineDone(failed(`the connection failed: ${code}`));
-    } else {
-      // With nothing sent the edge would go on to the next engine, and the next: it should know who died.
-      void call.gone().then((died) => {
-        this.#engineDone({ ...failed(`the connection failed: ${code}`), died });
-      });
-    }
+    // Sent once more after a kept connection had ended, and refused: it may have been the last that the engine read.
+    else if (this.#connectionRefused && call.resent) this.#engineDone({ ...ending, died: true });
+    else if ((code !== "ECONNRESET" && code !== "EPIPE") || this.#edge.sent) this.#engineDone(ending);
+    // With nothing sent the edge would go on to the next engine, and the next: it should know who died.
+    else void call.gone().then((died) => this.#engineDone({ ...ending, died }));
   }
 
   /** Nothing more will come from the engine. */
