@@ -3,6 +3,8 @@
  * hold between them are asserted at the end, so that a careless edit fails at start and not in production.
  */
 
+export * from "./bounds/relay.ts";
+
 // --- Requests ---------------------------------------------------------------------------------------------
 /** Largest body taken from a client. The isolate has 128 MB and holds bodies while it waits and retries. */
 export const BODY_MAX_BYTES = 8 * 1024 * 1024;

@@ -1,7 +1,9 @@
 import { z } from "zod";
 import { DAY_MS, GATES_PER_POOL_MAX, KEY_OVERLAP_DEFAULT_MS, LIMIT_MAX } from "./bounds.ts";
+import { type Band, bandSchema } from "./catalogue/band.ts";
 import { type Model, modelNameSchema } from "./catalogue/model.ts";
 
+export * from "./catalogue/band.ts";
 export * from "./catalogue/breakers.ts";
 export * from "./catalogue/model.ts";
 
@@ -127,6 +129,14 @@ export const keyInputSchema = z
     name: z.string().min(1).max(200).default("key"),
     limits: limitsSchema.default({}),
     expiresAtMs: z.number().int().positive().optional().describe("Epoch milliseconds; absent: never."),
+    priority: bandSchema
+      .optional()
+      .describe("The most urgent band of the queue that its requests may claim; `default` where absent."),
+    defaultPriority: bandSchema
+      .optional()
+      .describe(
+        "The band of its requests that claim none; absent: `default`, or `batch` where that is all it may.",
+      ),
   })
   .meta({ id: "KeyInput" });
 export type KeyInput = z.infer<typeof keyInputSchema>;
@@ -165,6 +175,8 @@ export interface KeyRecord {
   readonly limits: Limits;
   readonly expiresAtMs: number | null;
   readonly revokedAtMs: number | null;
+  readonly priority?: Band;
+  readonly defaultPriority?: Band;
 }
 
 /** An origin's address comes from an operator and from nowhere else. */

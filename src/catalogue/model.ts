@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { MODEL_NAME_MAX_CHARS, WEIGHT_MAX } from "../bounds.ts";
 import { breakerSettingsSchema } from "./breakers.ts";
+import { POLICIES } from "./policy.ts";
 
 /** Models, as operators manage them. */
 
@@ -47,6 +48,25 @@ export const modelInputSchema = z
       ),
     firstTokenTimeoutMs: z.number().int().min(100).max(120_000).optional(),
     tokenGapTimeoutMs: z.number().int().min(100).max(120_000).optional(),
+    firstTokenTargetMs: z
+      .number()
+      .int()
+      .min(100)
+      .max(60_000)
+      .optional()
+      .describe(
+        "A request without a deadline of its own is not queued where its first token would come later; absent: it waits.",
+      ),
+    policy: z
+      .enum(POLICIES)
+      .optional()
+      .describe("How pools choose a replica for its requests; `predicted-ttft` where absent."),
+    hedge: z
+      .boolean()
+      .optional()
+      .describe(
+        "A stream whose first token is later than 95 of 100 gets a second call elsewhere; the first to answer serves.",
+      ),
     breakers: breakerSettingsSchema
       .optional()
       .describe("When the breakers of its replicas and pools open; the defaults where absent."),
@@ -63,6 +83,9 @@ export const modelPatchSchema = z
     weights: weightsSchema.nullable().optional(),
     firstTokenTimeoutMs: modelInputSchema.shape.firstTokenTimeoutMs.nullable(),
     tokenGapTimeoutMs: modelInputSchema.shape.tokenGapTimeoutMs.nullable(),
+    firstTokenTargetMs: modelInputSchema.shape.firstTokenTargetMs.nullable(),
+    policy: modelInputSchema.shape.policy.nullable(),
+    hedge: modelInputSchema.shape.hedge.nullable(),
     breakers: breakerSettingsSchema.nullable().optional(),
   })
   .meta({ id: "ModelPatch" });

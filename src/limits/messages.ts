@@ -1,4 +1,4 @@
-import type { LocationHint, Weights } from "../catalogue.ts";
+import type { KeyBands, LocationHint, Weights } from "../catalogue.ts";
 import type { Usage } from "../contract/report.ts";
 import type { Failure, LimitScope } from "../errors.ts";
 
@@ -56,6 +56,8 @@ export interface TenantProfile {
   readonly homeHint: LocationHint;
   /** Null: any. */
   readonly regions: readonly string[] | null;
+  /** Of the key that asked; absent from an object of a version before. */
+  readonly bands?: KeyBands;
 }
 
 /** Where the tightest of the request's scopes stands, for the `x-ratelimit-*` headers. Tokens are weighted. */
