@@ -26,6 +26,10 @@ export interface TenantBudgetStub {
   report(reports: readonly BudgetReport[]): Promise<{ stop: string[] }>;
   check(keyId: string, secretHash: string): Promise<KeyCheck>;
   finish(requestId: string): Promise<void>;
+  /** Two attempts run for the same answer; false: one of them is on the bill already, so there must be no second. */
+  race(requestId: string, attempts: readonly number[]): Promise<boolean>;
+  /** One of those that race serves and is charged; of the others nothing is. */
+  elect(requestId: string, winner: number): Promise<void>;
   cancel(requestId: string): Promise<void>;
   usage(): Promise<TenantUsage | null>;
   usageHere(): Promise<Pick<TenantUsage, "byKey" | "open">>;
@@ -120,9 +124,15 @@ export function budgetAddressOf(name: string): BudgetAddress {
   };
 }
 
-/** One object per pool and model (cells of at most 32 replicas come with pools larger than that). */
-export function regionPool(env: Env, pool: string, poolHint: LocationHint, model: string): RegionPoolStub {
-  const name = `${pool}/${poolHint}/${model}/0`;
+/** One object per pool, model and cell (routing/cells.ts). */
+export function regionPool(
+  env: Env,
+  pool: string,
+  poolHint: LocationHint,
+  model: string,
+  cell = 0,
+): RegionPoolStub {
+  const name = `${pool}/${poolHint}/${model}/${cell}`;
   return env.REGION_POOL.getByName(name, { locationHint: hint(poolHint) }) as unknown as RegionPoolStub;
 }
 

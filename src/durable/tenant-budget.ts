@@ -89,6 +89,16 @@ export class TenantBudget extends DurableObject<Env> {
     return this.#ledger.finish(requestId);
   }
 
+  /** Two attempts run for the same answer; false: one of them is on the bill already, so there must be no second. */
+  race(requestId: string, attempts: readonly number[]): Promise<boolean> {
+    return this.#ledger.race(requestId, attempts);
+  }
+
+  /** One of those that race serves and is charged; of the others nothing is. */
+  elect(requestId: string, winner: number): Promise<void> {
+    return this.#ledger.elect(requestId, winner);
+  }
+
   /** Nothing ran for this request: give everything back. */
   cancel(requestId: string): Promise<void> {
     return this.#ledger.cancel(requestId);
