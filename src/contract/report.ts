@@ -40,6 +40,8 @@ export const usageReportSchema = z.object({
   /** True where the attempt is over and its stream is carried on by another: the request itself is not over. */
   carriedOn: z.boolean().optional(),
   tokensPerSecond: z.number().min(0).max(1e6).optional(),
+  /** When final: from the call of the engine to its first token, where that was seen. */
+  firstTokenMs: count.optional(),
   /**
    * True while nobody got any of it (one JSON that is still being made): it is held and not yet settled, since the
    * answer may still come from another replica, and a client pays for the one that it gets.
