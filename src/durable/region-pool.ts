@@ -34,6 +34,8 @@ export class RegionPool extends DurableObject<Env> {
   readonly #waiters = new Map<string, (answer: Grant | Refused) => void>();
   readonly #watchers = new Map<LocationHint, number>();
   readonly #rows: PoolRows;
+  /** As the last heartbeat counted them. */
+  #cells = 1;
   #epoch: number;
   #learned: Learned;
   readonly #learnedFrom = new Set<string>();
@@ -74,11 +76,13 @@ export class RegionPool extends DurableObject<Env> {
   heartbeat(beat: Heartbeat): void {
     const nowMs = Date.now();
     const { changed, resolved } = this.#pool.heartbeat(beat, nowMs);
+    const isSplitAnew = this.#cells !== (beat.cells ?? 1);
+    this.#cells = beat.cells ?? 1;
     this.#learn(beat.counted ?? [], nowMs);
     this.#resolve(resolved);
     this.#sweepLater(nowMs);
     this.#rows.saveMemory(this.#pool, nowMs);
-    if (changed) {
+    if (changed || isSplitAnew) {
       this.#rows.saveReplicas(this.#pool);
       this.#publishSoon(nowMs);
     } else {
@@ -114,10 +118,9 @@ export class RegionPool extends DurableObject<Env> {
   }
 
   #state(nowMs: number): PoolState {
-    const [pool = "", , model = ""] = splitName(this.ctx.id.name ?? "");
     return {
-      pool,
-      model,
+      ...nameOf(this.ctx.id.name ?? ""),
+      cells: this.#cells,
       epoch: this.#epoch,
       atMs: nowMs,
       colo: null,
@@ -281,7 +284,7 @@ function held({ replica }: BreakersView["overrides"][number]): string | null {
 }
 
 /** `<pool>/<hint>/<model>/<cell>`; a model's name may contain slashes. */
-function splitName(name: string): string[] {
-  const [pool = "", hint = "", ...rest] = name.split("/");
-  return [pool, hint, rest.slice(0, -1).join("/")];
+function nameOf(name: string): Pick<PoolState, "pool" | "model" | "cell"> {
+  const [pool = "", , ...rest] = name.split("/");
+  return { pool, model: rest.slice(0, -1).join("/"), cell: Number(rest.at(-1) ?? 0) };
 }
