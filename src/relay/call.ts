@@ -22,6 +22,12 @@ export interface BrokenOff {
   readonly told: Told | null;
 }
 
+export interface CallOptions {
+  readonly broken?: BrokenOff;
+  /** Ends the call, as the client's leaving does. */
+  readonly giveUp?: AbortSignal;
+}
+
 /** What came of one origin call before its first byte. */
 export type CallResult =
   | { readonly kind: "answer"; readonly response: Response; readonly abort: AbortController }
@@ -45,7 +51,7 @@ export async function callGate(
   reservation: Reservation,
   seat: Seat,
   attempt: number,
-  broken?: BrokenOff,
+  { broken, giveUp }: CallOptions = {},
 ): Promise<CallResult> {
   const { pool } = seat.candidate;
   const token = await originToken(exchange, model, reservation, seat, attempt, broken);
@@ -55,7 +61,9 @@ export async function callGate(
   const abort = new AbortController();
   const timer = setTimeout(() => abort.abort(), answerDeadlineMs(exchange, model));
   const leave = () => abort.abort();
-  exchange.request.signal.addEventListener("abort", leave, { once: true });
+  const leaving = [exchange.request.signal, ...(giveUp === undefined ? [] : [giveUp])];
+  for (const signal of leaving) signal.addEventListener("abort", leave, { once: true });
+  if (leaving.some(({ aborted }) => aborted)) leave();
   const fromMs = Date.now();
   try {
     let unreachable = "";
@@ -85,7 +93,7 @@ export async function callGate(
     };
   } finally {
     clearTimeout(timer);
-    exchange.request.signal.removeEventListener("abort", leave);
+    for (const signal of leaving) signal.removeEventListener("abort", leave);
     exchange.trace.spent("origin", fromMs);
   }
 }

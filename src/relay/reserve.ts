@@ -37,6 +37,10 @@ export interface Reservation {
   readonly profile: TenantProfile;
   /** Frees the place among concurrent requests before the gate's last report comes. */
   finish(): Promise<void>;
+  /** Before a second attempt is made for the same answer; false: there must be none. */
+  race(attempts: readonly number[]): Promise<boolean>;
+  /** Of those that race this one serves: it is charged, the others are not. */
+  elect(winner: number): Promise<void>;
   /** Nothing ran: gives everything back. */
   cancel(): Promise<void>;
 }
@@ -52,9 +56,9 @@ export class BudgetRefusal extends FailureError {
 
 const profiles = new Map<string, { readonly profile: TenantProfile; readonly atMs: number }>();
 
-/** What this isolate knows of a tenant from its last reservation; null: reserve first, then rank. */
-export function knownProfile(tenantRef: string): TenantProfile | null {
-  const known = profiles.get(tenantRef);
+/** What this isolate knows of a key and its tenant from its last reservation; null: reserve first, then rank. */
+export function knownProfile(keyId: string): TenantProfile | null {
+  const known = profiles.get(keyId);
   return known && Date.now() - known.atMs < PROFILE_FRESH_MS ? known.profile : null;
 }
 
@@ -88,7 +92,7 @@ export async function reserve(exchange: Exchange, model: Model, view: View): Pro
   }
   count("meridian_admissions_total", { mode: answer.mode });
   if (profiles.size >= PROFILE_CACHE_MAX) profiles.clear();
-  profiles.set(claims.tenantRef, { profile: answer.profile, atMs: Date.now() });
+  profiles.set(claims.keyId, { profile: answer.profile, atMs: Date.now() });
   if (leasedUntilMs.size >= PROFILE_CACHE_MAX) leasedUntilMs.clear();
   if (answer.leaseHere) leasedUntilMs.set(`${claims.tenantRef}/${here}`, Date.now() + LEASE_HINT_MS);
   const address = { ...homeOf(claims.tenantRef, claims.homeHint), at: answer.at };
@@ -104,6 +108,9 @@ export async function reserve(exchange: Exchange, model: Model, view: View): Pro
     mode: answer.mode,
     standing: answer.standing,
     profile: answer.profile,
+    race: (attempts) =>
+      withDeadline(stub.race(trace.requestId, attempts), OBJECT_CALL_TIMEOUT_MS).catch(() => false),
+    elect: (winner) => told(stub.elect(trace.requestId, winner)),
     finish: () => told(stub.finish(trace.requestId)),
     cancel: () => told(stub.cancel(trace.requestId)),
   };

@@ -26,6 +26,8 @@ export class Trace {
   region: string | null = null;
   replica: string | null = null;
   attempts = 0;
+  /** Number of the attempt that serves it: not the last one where an earlier one won a race. */
+  serving = 0;
   /** Engines that died with it, or whose stream was cut. */
   deaths = 0;
   /** Times that its stream was carried on elsewhere. */
