@@ -3,6 +3,7 @@
  * hold between them are asserted at the end, so that a careless edit fails at start and not in production.
  */
 
+export * from "./bounds/degrade.ts";
 export * from "./bounds/relay.ts";
 
 // --- Requests ---------------------------------------------------------------------------------------------

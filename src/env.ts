@@ -29,6 +29,6 @@ export interface Env extends OptionalSettings {
   readonly POOL_MASTER_SECRET: string;
   /** Signs usage tickets; gates never have it. */
   readonly TICKET_SECRET: string;
-  /** SHA-256 (base64url) of each valid admin key, separated by spaces: two during a rotation. */
+  /** SHA-256 (base64url) of each valid admin key, or `<name>:<hash>`, separated by spaces: two during a rotation. */
   readonly ADMIN_KEY_HASHES: string;
 }

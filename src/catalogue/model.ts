@@ -1,15 +1,13 @@
 import { z } from "zod";
-import { MODEL_NAME_MAX_CHARS, WEIGHT_MAX } from "../bounds.ts";
+import { WEIGHT_MAX } from "../bounds.ts";
 import { breakerSettingsSchema } from "./breakers.ts";
+import { cachePolicySchema, degradePolicySchema, type Hold, revisionSchema } from "./degrade.ts";
+import { modelNameSchema } from "./model-name.ts";
 import { POLICIES } from "./policy.ts";
 
 /** Models, as operators manage them. */
 
-export const modelNameSchema = z
-  .string()
-  .min(1)
-  .max(MODEL_NAME_MAX_CHARS)
-  .regex(/^[A-Za-z0-9][A-Za-z0-9._:/-]*$/, "model name: letters, digits and . _ : / -");
+export { modelNameSchema };
 
 const weight = z.number().int().min(0).max(WEIGHT_MAX);
 
@@ -70,6 +68,15 @@ export const modelInputSchema = z
     breakers: breakerSettingsSchema
       .optional()
       .describe("When the breakers of its replicas and pools open; the defaults where absent."),
+    cache: cachePolicySchema
+      .optional()
+      .describe("Answers may be kept, for tenants that agreed to it; absent: none are."),
+    degrade: degradePolicySchema
+      .optional()
+      .describe("What may be done when it cannot be served as asked; absent: only other regions."),
+    revision: revisionSchema
+      .optional()
+      .describe("Makes it a revision of another model: clients get it in that one's name only."),
   })
   .meta({ id: "ModelInput" });
 export type ModelInput = z.infer<typeof modelInputSchema>;
@@ -87,6 +94,9 @@ export const modelPatchSchema = z
     policy: modelInputSchema.shape.policy.nullable(),
     hedge: modelInputSchema.shape.hedge.nullable(),
     breakers: breakerSettingsSchema.nullable().optional(),
+    cache: modelInputSchema.shape.cache.nullable(),
+    degrade: modelInputSchema.shape.degrade.nullable(),
+    revision: modelInputSchema.shape.revision.nullable(),
   })
   .meta({ id: "ModelPatch" });
 export type ModelPatch = z.infer<typeof modelPatchSchema>;
@@ -95,4 +105,8 @@ export interface Model extends ModelInput {
   /** The version of the catalogue in which it last changed. */
   readonly version: number;
   readonly createdAtMs: number;
+  /** Only of a revision: it gets no traffic, whatever its weight says. */
+  readonly held?: Hold;
+  /** When its `revision` was last set: it is judged by what came after. */
+  readonly revisedAtMs?: number;
 }

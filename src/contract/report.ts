@@ -82,6 +82,11 @@ export const tallySchema = z.object({
   overloaded: count,
   /** Tokens through this replica since the last batch: prompt (not cached) and output. */
   tokens: count,
+  /** Requests by bucket of their time to first token (gate/tallies.ts); absent from a gate of a version before. */
+  waits: z
+    .array(z.tuple([z.number().int().min(0).max(255), count]))
+    .max(256)
+    .optional(),
 });
 export type Tally = z.infer<typeof tallySchema>;
 

@@ -16,6 +16,7 @@ import type {
   PoolState,
   Refused,
 } from "../routing/messages.ts";
+import { type Outcomes, OutcomeWindow, outcomesOf } from "../routing/outcomes.ts";
 import { Pool, type Resolved } from "../routing/pool.ts";
 import { PoolRows } from "./pool/rows.ts";
 import { directory } from "./stub.ts";
@@ -31,6 +32,9 @@ const TIMER_MIN_MS = 5;
 /** Permits of one pool for one model, beside its GPUs. A shell: clock, sessions and rows around `Pool`. */
 export class RegionPool extends DurableObject<Env> {
   readonly #pool: Pool;
+  readonly #outcomes = new OutcomeWindow();
+  /** The number of each gate's last batch. */
+  readonly #heard = new Map<string, number>();
   readonly #waiters = new Map<string, (answer: Grant | Refused) => void>();
   readonly #watchers = new Map<LocationHint, number>();
   readonly #rows: PoolRows;
@@ -78,6 +82,9 @@ export class RegionPool extends DurableObject<Env> {
     const { changed, resolved } = this.#pool.heartbeat(beat, nowMs);
     const isSplitAnew = this.#cells !== (beat.cells ?? 1);
     this.#cells = beat.cells ?? 1;
+    // A batch that is sent again keeps its number.
+    if (this.#heard.get(beat.gate) !== beat.sequence) this.#outcomes.add(outcomesOf(beat.tallies), nowMs);
+    this.#heard.set(beat.gate, beat.sequence);
     this.#learn(beat.counted ?? [], nowMs);
     this.#resolve(resolved);
     this.#sweepLater(nowMs);
@@ -115,6 +122,11 @@ export class RegionPool extends DurableObject<Env> {
     this.#resolve(this.#pool.sweep(nowMs));
     this.#keepBreakers(nowMs);
     return this.#state(nowMs);
+  }
+
+  /** How requests ended here since then: what a rollout is judged by. */
+  outcomes(sinceMs: number): Outcomes {
+    return this.#outcomes.since(sinceMs, Date.now());
   }
 
   #state(nowMs: number): PoolState {

@@ -15,6 +15,8 @@ import type {
   RttReport,
   Snapshot,
 } from "../routing/messages.ts";
+import type { Outcomes } from "../routing/outcomes.ts";
+import type { By, Proposal } from "./registry/messages.ts";
 
 /**
  * The one place that names objects, and what each answers from outside. The interfaces are spelled out because the
@@ -50,6 +52,7 @@ export interface RegionPoolStub {
   state(): Promise<PoolState>;
   /** Null: there is no such replica. */
   overrideBreaker(order: BreakerOrder): Promise<BreakersView | null>;
+  outcomes(sinceMs: number): Promise<Outcomes>;
 }
 
 /**
@@ -85,6 +88,7 @@ export interface DirectoryStub {
 export interface RegistryReader {
   catalogue(knownVersion: number): Promise<Catalogue | null>;
   tenantRecord(tenantRef: string): Promise<TenantRecord | null>;
+  propose(by: By, proposal: Proposal): Promise<unknown>;
 }
 
 /**
