@@ -34,7 +34,7 @@ export interface TenantBudgetStub {
   elect(requestId: string, winner: number): Promise<void>;
   cancel(requestId: string): Promise<void>;
   usage(): Promise<TenantUsage | null>;
-  usageHere(): Promise<Pick<TenantUsage, "byKey" | "open">>;
+  usageHere(): Promise<Pick<TenantUsage, "byKey" | "saved" | "open">>;
   renew(messages: readonly Renewal[], knownVersion: number): Promise<RenewAnswer>;
   recall(scope: string, keepTokens: number): Promise<void>;
 }

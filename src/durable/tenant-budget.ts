@@ -111,9 +111,9 @@ export class TenantBudget extends DurableObject<Env> {
   }
 
   /** At a holder: what was used here. */
-  async usageHere(): Promise<Pick<TenantUsage, "byKey" | "open">> {
+  async usageHere(): Promise<Pick<TenantUsage, "byKey" | "saved" | "open">> {
     if (this.#role.kind === "holder") return this.#role.budget.usage();
-    return { byKey: [], open: { reservations: 0, running: 0, reservedTokens: 0 } };
+    return { byKey: [], saved: [], open: { reservations: 0, running: 0, reservedTokens: 0 } };
   }
 
   /** At the home: a holder accounts for its lease and asks for more. */

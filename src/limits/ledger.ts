@@ -20,6 +20,7 @@ import {
   usageOf,
   usedTokens,
 } from "./reservation.ts";
+import { type WeightedSaved, weigh } from "./saved.ts";
 import { affordableOutput, weighted, weightedUsage } from "./weights.ts";
 
 /**
@@ -43,6 +44,7 @@ export interface Change<P> {
   readonly settled: Usage;
   /** True once per reservation: when its request is counted in the usage table. */
   readonly counted: boolean;
+  readonly saved?: WeightedSaved;
 }
 
 export const NO_USAGE: Usage = { promptTokens: 0, cachedTokens: 0, outputTokens: 0 };
@@ -137,7 +139,8 @@ export function report<P>(
     const nothingAhead = aheadTokens > 0 && after.heldTokens <= heldBackTokens;
     stop = book.record.tenant.overdraft === "stop" && nothingAhead;
   }
-  return { change: { accounts, reservation: after, settled, counted }, stop };
+  const saved = counted ? weigh(message.saved, after.weights) : {};
+  return { change: { accounts, reservation: after, settled, counted, ...saved }, stop };
 }
 
 /** The request no longer runs, its last report is still to come: frees its place among concurrent requests. */
@@ -293,6 +296,7 @@ function admitted<P>(
       homeHint: tenant.homeHint,
       regions: tenant.regions ?? null,
       bands: keyBands(book.record.keys.find(({ id }) => id === ask.keyId) ?? {}),
+      responseCache: tenant.responseCache ?? false,
     },
   };
 }

@@ -146,6 +146,20 @@ export const tenantUsageSchema = z
         }),
       )
       .readonly(),
+    saved: z
+      .array(
+        z.object({
+          keyId: z.string(),
+          day: z.string(),
+          model: z.string(),
+          requests: count.describe("Answers out of the response cache. They are in 'totals' too."),
+          promptTokens: count,
+          outputTokens: count,
+          weightedTokens: count.describe("What they would have cost, in the tokens of the limits."),
+        }),
+      )
+      .readonly()
+      .describe("What the response cache spared the tenant."),
     open: z.object({ reservations: count, running: count, reservedTokens: count }),
     limits: z
       .array(
