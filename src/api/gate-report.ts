@@ -9,7 +9,7 @@ import {
   gateReportSchema,
   verifyReport,
 } from "../contract/report.ts";
-import { openTicket } from "../contract/usage-ticket.ts";
+import { openTicket, SHADOW_TICKET } from "../contract/usage-ticket.ts";
 import { withDeadline } from "../deadline.ts";
 import { type BudgetAddress, budgetName, regionPool, tenantBudget } from "../durable/stub.ts";
 import type { Env } from "../env.ts";
@@ -75,6 +75,7 @@ async function ticketed(report: GateReport, pool: Pool, secrets: Secrets): Promi
   const nowMs = Date.now();
   const opened = await Promise.all(
     report.usage.map(async (entry, index) => {
+      if (entry.ticket === SHADOW_TICKET) return [];
       const ticket = await openTicket(entry.ticket, secrets.ticketKey, nowMs);
       return ticket === null || ticket.pool !== pool.id ? [] : [{ ticket, entry, index }];
     }),

@@ -12,11 +12,12 @@ import type {
   Grant,
   Heartbeat,
   Held,
+  Outcomes,
   PermitOutcome,
   PoolState,
   Refused,
 } from "../routing/messages.ts";
-import { type Outcomes, OutcomeWindow, outcomesOf } from "../routing/outcomes.ts";
+import { OutcomeWindow, outcomesOf } from "../routing/outcomes.ts";
 import { Pool, type Resolved } from "../routing/pool.ts";
 import { PoolRows } from "./pool/rows.ts";
 import { directory } from "./stub.ts";

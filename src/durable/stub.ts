@@ -1,4 +1,4 @@
-import type { Catalogue, LocationHint, TenantRecord } from "../catalogue.ts";
+import type { Catalogue, LocationHint, Step, TenantRecord } from "../catalogue.ts";
 import type { Env } from "../env.ts";
 import type { LeaseTerms, Renewal } from "../limits/lease.ts";
 import type { BudgetReport, KeyCheck, ReserveAnswer, ReserveAsk, TenantUsage } from "../limits/messages.ts";
@@ -9,14 +9,13 @@ import type {
   Grant,
   Heartbeat,
   Held,
+  Outcomes,
   PermitOutcome,
   PoolState,
   Refused,
   RttReport,
   Snapshot,
 } from "../routing/messages.ts";
-import type { Outcomes } from "../routing/outcomes.ts";
-import type { By, Proposal } from "./registry/messages.ts";
 
 /**
  * The one place that names objects, and what each answers from outside. The interfaces are spelled out because the
@@ -88,7 +87,16 @@ export interface DirectoryStub {
 export interface RegistryReader {
   catalogue(knownVersion: number): Promise<Catalogue | null>;
   tenantRecord(tenantRef: string): Promise<TenantRecord | null>;
-  propose(by: By, proposal: Proposal): Promise<unknown>;
+  /** The router itself asks for a human's yes. */
+  propose(
+    by: { readonly actor: string; readonly requestId: string },
+    proposal: {
+      readonly model: string;
+      readonly step: Step;
+      readonly mode: "allow";
+      readonly reason: string;
+    },
+  ): Promise<unknown>;
 }
 
 /**

@@ -119,7 +119,6 @@ export function report<P>(
   if (fellTokens > 0) throw new Error(`limits: usage of ${before.id} fell by ${fellTokens} tokens (I7)`);
   const settled = difference(usageOf(after), usageOf(before));
   const counted = before.state !== "settled" && isOver(after);
-
   let stop = false;
   if (before.state !== "open" || isOver(after)) {
     const state = (unsent || isRacing(after)) && before.state === "void" ? "void" : "settled";

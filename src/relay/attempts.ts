@@ -52,7 +52,9 @@ export async function firstAnswer(
     throw new FailureError(failure ?? { tag: "internal", internalDetail: "no attempt was made" });
   } catch (error) {
     // No answer, so nothing is charged. Calls that a gate accepted and did not finish report for themselves.
-    exchange.ctx.waitUntil(reservation.cancel());
+    const cancelled = reservation.cancel();
+    exchange.ctx.waitUntil(cancelled);
+    if (exchange.terms.more) await cancelled;
     throw error;
   }
 }

@@ -1,23 +1,36 @@
 import { DISCARD_MAX_BYTES, SIGN_OF_LIFE_MS, SILENT_JSON_MAX_MS, SILENT_STREAM_MAX_MS } from "../bounds.ts";
-import type { Model } from "../catalogue.ts";
 import { within } from "../deadline.ts";
 import { brokenStream } from "../engine/broken.ts";
 import { type Failure, FailureError } from "../errors.ts";
 import { count, ended } from "../telemetry/metrics.ts";
 import type { RequestEnd } from "../telemetry/trace.ts";
-import type { Admission, FirstAnswer } from "./attempts.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Answer } from "./hedge.ts";
 import { pipeInto, write } from "./pipe.ts";
+import type { RelayPlan } from "./resume.ts";
+import type { Seat } from "./seat.ts";
+
+/** What a client is to get, once it is known. */
+export type Coming =
+  | {
+      readonly kind: "answered";
+      /** As it was tried. */
+      readonly exchange: Exchange;
+      readonly answer: Answer;
+      readonly seat: Seat;
+      readonly plan: Omit<RelayPlan, "letGo">;
+      readonly headers: Record<string, string>;
+    }
+  | { readonly kind: "kept"; readonly response: Response };
 
 /**
  * A client that waits in a queue, or for a slow first token, must hear something before what is between it and here gives
  * the connection up. Until then it gets nothing, so that its answer can still have a true status and come from anywhere.
  */
-export async function comesInTime(first: Promise<FirstAnswer>, exchange: Exchange): Promise<boolean> {
+export async function comesInTime(coming: Promise<Coming>, exchange: Exchange): Promise<boolean> {
   const maxMs = exchange.call.stream ? SILENT_STREAM_MAX_MS : SILENT_JSON_MAX_MS;
   // A failure in time is told in time, too.
-  const settled = first.then(
+  const settled = coming.then(
     () => true,
     () => true,
   );
@@ -27,9 +40,7 @@ export async function comesInTime(first: Promise<FirstAnswer>, exchange: Exchang
 /** Answers now, with signs of life until the answer comes; what fails from here on has status 200. */
 export function bridge(
   exchange: Exchange,
-  model: Model,
-  admission: Admission,
-  first: Promise<FirstAnswer>,
+  coming: Promise<Coming>,
   headers: Record<string, string>,
   letGo: () => void,
 ): Response {
@@ -38,11 +49,16 @@ export function bridge(
   trace.status = 200;
   const { readable, writable } = new IdentityTransformStream();
   const run = async () => {
-    const came = await keptAlive(exchange, writable, first);
+    const came = await keptAlive(exchange, writable, coming);
     if (came.kind === "failed") return tellFailure(exchange, writable, came.failure, letGo);
-    const { answer, seat, tried } = came.first;
+    if (came.kind === "kept") {
+      letGo();
+      // What was kept is whole: nothing of it can break off but the client.
+      return came.response.body?.pipeTo(writable).catch(() => undefined);
+    }
+    const { answer, seat, plan } = came;
     if (answer.kind === "answer") {
-      return pipeInto(exchange, answer, writable, seat, { ...admission, model, tried, letGo });
+      return pipeInto(came.exchange, answer, writable, seat, { ...plan, letGo });
     }
     const failure = await refusalOf(answer);
     answer.abort.abort();
@@ -53,21 +69,16 @@ export function bridge(
   return new Response(readable, { status: 200, headers });
 }
 
-type Came =
-  | { readonly kind: "came"; readonly first: FirstAnswer }
-  | { readonly kind: "failed"; readonly failure: Failure };
+type Came = Coming | { readonly kind: "failed"; readonly failure: Failure };
 
 async function keptAlive(
   { call }: Exchange,
   writable: WritableStream<Uint8Array>,
-  first: Promise<FirstAnswer>,
+  coming: Promise<Coming>,
 ): Promise<Came> {
   // A comment is no event, and JSON may begin with white space: no client sees either.
   const sign = call.stream ? ": waiting\n\n" : " ";
-  const settled: Promise<Came> = first.then(
-    (first) => ({ kind: "came", first }),
-    (error: unknown) => ({ kind: "failed", failure: failureOf(error) }),
-  );
+  const settled = coming.catch((error: unknown): Came => ({ kind: "failed", failure: failureOf(error) }));
   for (;;) {
     // Of a client that left the request's own signal tells: nobody waits for it here.
     await write(writable, sign).catch(() => undefined);

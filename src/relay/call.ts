@@ -78,7 +78,7 @@ export async function callGate(
           redirect: "manual",
         });
         measure(exchange.here, seat.candidate, response, Date.now() - sentMs);
-        return await resultOf(response, abort, model);
+        return await resultOf(response, abort, exchange.call.model);
       } catch (error) {
         unreachable = String(error);
         if (abort.signal.aborted) break;
@@ -98,7 +98,7 @@ export async function callGate(
   }
 }
 
-async function resultOf(response: Response, abort: AbortController, model: Model): Promise<CallResult> {
+async function resultOf(response: Response, abort: AbortController, model: string): Promise<CallResult> {
   if (response.ok) return { kind: "answer", response, abort };
   const { headers, status } = response;
   // A gate that does not accept the order (its secret is another one) is the operator's affair, not the client's.
@@ -111,7 +111,7 @@ async function resultOf(response: Response, abort: AbortController, model: Model
   const outcome = headers.get("x-meridian-outcome");
   if (outcome === "overloaded") {
     const retryAfterMs = Number(headers.get("retry-after-ms")) || 1_000;
-    const failure: Failure = { tag: "no_capacity", model: model.id, retryAfterMs };
+    const failure: Failure = { tag: "no_capacity", model, retryAfterMs };
     return { kind: "retry", failure, outcome, died: false, poolOut: false };
   }
   const internalDetail = `gate answered ${status} (${outcome ?? "?"})`;
@@ -141,14 +141,15 @@ async function originToken(
   attempt: number,
   broken?: BrokenOff,
 ): Promise<string> {
-  const { secrets, claims, trace, call } = exchange;
+  const { secrets, claims, call, terms } = exchange;
   const { pool } = seat.candidate;
   const nowMs = Date.now();
-  const ticketOf = (attempt: number) =>
+  const ticketOf = async (attempt: number) =>
+    terms.ticket ??
     signTicket(
       {
         ...reservation.address,
-        requestId: trace.requestId,
+        requestId: terms.id,
         attempt,
         keyId: claims.keyId,
         pool: pool.id,
@@ -166,7 +167,7 @@ async function originToken(
   const order: OriginOrder = {
     pool: pool.id,
     secretVersion: signingVersion(pool),
-    requestId: trace.requestId,
+    requestId: terms.id,
     attempt,
     path: exchange.endpoint.path,
     replica: seat.replica,
@@ -187,18 +188,19 @@ async function originToken(
 }
 
 /**
- * The output limit to force, or null. A client's own limit is clamped to the whole budget. Without one the engine
- * would run to the end of its context: that is clamped too, where the model's context is known to be longer (forcing
- * more than the context allows would be an error of the engine).
+ * The output limit to force, or null. A client's own limit is clamped to the whole budget, and to the ladder's limit.
+ * Without one the engine would run to the end of its context: that is clamped too, to the budget only where the model's
+ * context is known to be longer (forcing more than the context allows would be an error of the engine).
  */
 export function forcedOutputTokens(
-  { call }: Exchange,
+  { call, terms }: Exchange,
   model: Model,
-  { outputCapTokens }: Reservation,
+  { outputCapTokens: budgetTokens }: Reservation,
 ): number | null {
-  if (outputCapTokens === null) return null;
-  if (call.maxOutputTokens !== null) return call.maxOutputTokens > outputCapTokens ? outputCapTokens : null;
-  return model.contextTokens !== undefined && outputCapTokens < model.contextTokens ? outputCapTokens : null;
+  const ladderTokens = call.generates ? terms.outputCapTokens : null;
+  const asked = call.maxOutputTokens ?? model.contextTokens ?? (ladderTokens === null ? null : Infinity);
+  const clamped = [budgetTokens, ladderTokens].filter((cap) => cap !== null && asked !== null && cap < asked);
+  return clamped.length === 0 ? null : Math.min(...(clamped as number[]));
 }
 
 function startingAt<Item>(items: readonly Item[], offset: number): Item[] {

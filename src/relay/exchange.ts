@@ -1,3 +1,4 @@
+import { POOL_WAIT_MAX_MS } from "../bounds.ts";
 import type { LocationHint } from "../catalogue.ts";
 import type { Call, Endpoint } from "../engine/endpoint.ts";
 import type { Env } from "../env.ts";
@@ -36,4 +37,30 @@ export interface Exchange {
   /** Epoch milliseconds after which no origin may start it, and at which it ends whatever happens. */
   readonly startByMs: number;
   readonly deadlineMs: number;
+  readonly terms: Terms;
+}
+
+/** How one try of a request differs from what its client asked for: the ladder's doing (degrade.ts). */
+export interface Terms {
+  /** Names the try at budget, pool and gate: the request's id, and for later tries that with a number. */
+  readonly id: string;
+  /** Longest wait for a place. */
+  readonly patienceMs: number;
+  readonly regions: "any" | "best" | "other";
+  /** Most output per choice, or null. */
+  readonly outputCapTokens: number | null;
+  /** Nothing is computed for it: it is admitted at no tokens. */
+  readonly free: boolean;
+  /** Stands in the order in place of a usage ticket: nobody is charged. */
+  readonly ticket: string | null;
+  /** Another try may follow, so what this one held has to be given back before it fails. */
+  readonly more: boolean;
+}
+
+/** As the client asked. */
+export function asAsked(requestId: string): Terms {
+  return {
+    ...{ id: requestId, patienceMs: POOL_WAIT_MAX_MS, regions: "any", outputCapTokens: null },
+    ...{ free: false, ticket: null, more: false },
+  };
 }

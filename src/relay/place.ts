@@ -49,7 +49,9 @@ async function walk(exchange: Exchange, search: Search): Promise<Seat | Place> {
   const open = inOrder(search);
   const isOut = ({ pool }: Candidate) => search.tried.get(pool.id)?.out ?? false;
   const waitMs = () =>
-    search.mayWait ? Math.max(0, Math.min(POOL_WAIT_MAX_MS, exchange.startByMs - Date.now())) : 0;
+    search.mayWait
+      ? Math.max(0, Math.min(POOL_WAIT_MAX_MS, exchange.terms.patienceMs, exchange.startByMs - Date.now()))
+      : 0;
   const refused: Refused[] = [];
   let best: { readonly candidate: Candidate; readonly inMs: number } | null = null;
   for (const [index, candidate] of open.entries()) {

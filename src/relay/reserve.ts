@@ -76,7 +76,7 @@ const leasedUntilMs = new Map<string, number>();
 export async function reserve(exchange: Exchange, model: Model, view: View): Promise<Reservation> {
   const { env, claims, trace, here } = exchange;
   const basis = promptBasis(exchange.call);
-  const promptTokens = estimatePromptTokens(basis, view.learned.get(model.id));
+  const promptTokens = exchange.terms.free ? 0 : estimatePromptTokens(basis, view.learned.get(model.id));
   const ask = await askOf(exchange, promptTokens, model.weights ?? EVEN_WEIGHTS);
   const weightedPrompt = weighted(promptTokens, 0, ask.weights);
   trace.estimatedPromptTokens = ask.promptTokens;
@@ -109,20 +109,20 @@ export async function reserve(exchange: Exchange, model: Model, view: View): Pro
     standing: answer.standing,
     profile: answer.profile,
     race: (attempts) =>
-      withDeadline(stub.race(trace.requestId, attempts), OBJECT_CALL_TIMEOUT_MS).catch(() => false),
-    elect: (winner) => told(stub.elect(trace.requestId, winner)),
-    finish: () => told(stub.finish(trace.requestId)),
-    cancel: () => told(stub.cancel(trace.requestId)),
+      withDeadline(stub.race(exchange.terms.id, attempts), OBJECT_CALL_TIMEOUT_MS).catch(() => false),
+    elect: (winner) => told(stub.elect(exchange.terms.id, winner)),
+    finish: () => told(stub.finish(exchange.terms.id)),
+    cancel: () => told(stub.cancel(exchange.terms.id)),
   };
 }
 
 async function askOf(
-  { call, claims, trace, here }: Exchange,
+  { call, claims, terms, here }: Exchange,
   promptTokens: number,
   weights: Weights,
 ): Promise<ReserveAsk & { readonly weights: Weights }> {
   return {
-    requestId: trace.requestId,
+    requestId: terms.id,
     from: here,
     keyId: claims.keyId,
     secretHash: claims.secretHash,
@@ -132,7 +132,7 @@ async function askOf(
     weights,
     maxOutputTokens: call.maxOutputTokens,
     choices: call.choices,
-    generates: call.generates,
+    generates: call.generates && !terms.free,
   };
 }
 

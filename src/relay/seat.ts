@@ -93,7 +93,7 @@ async function askCell(
 ): Promise<Seat | Place | Refused> {
   const { pool } = candidate;
   const message: AcquireAsk = {
-    id: `${exchange.trace.requestId}/${attempt}`,
+    id: `${exchange.terms.id}/${attempt}`,
     config: shareOf(poolConfig(pool, candidate.concurrencyPerReplica, model), candidate.state?.cells ?? 1),
     exclude: tried.get(pool.id)?.replicas ?? [],
     waitMs,
@@ -110,7 +110,7 @@ async function askCell(
   }
   if (!("permit" in acquired)) {
     // A share for resumed streams that is used up says nothing of other requests.
-    if (!resumes) rememberTurned(pool.id, exchange.call.model, acquired.answer, Date.now());
+    if (!resumes) rememberTurned(pool.id, candidate.model, acquired.answer, Date.now());
     return acquired.answer;
   }
   const { permit } = acquired;

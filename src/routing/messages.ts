@@ -165,6 +165,14 @@ export interface Served {
   readonly firstTokenMs: number | null;
 }
 
+/** How requests of one model ended of late, and how long their first tokens took. Adds up over pools. */
+export interface Outcomes {
+  readonly ok: number;
+  readonly failed: number;
+  /** Requests by bucket of time to first token, as gates sort them (gate/tallies.ts). */
+  readonly waits: readonly number[];
+}
+
 /** What a directory gives to the edge. */
 export interface Snapshot {
   /** Null when the reader has this version already. */

@@ -1,13 +1,6 @@
 import { OUTCOME_SLOT_MS, OUTCOME_WINDOW_MS, WAIT_BUCKET_FIRST_MS, WAIT_BUCKETS } from "../bounds.ts";
 import type { Tally } from "../contract/report.ts";
-
-/** How requests of one model ended of late, and how long their first tokens took. Adds up over pools. */
-export interface Outcomes {
-  readonly ok: number;
-  readonly failed: number;
-  /** Requests by bucket of time to first token, as gates sort them (gate/tallies.ts). */
-  readonly waits: readonly number[];
-}
+import type { Outcomes } from "./messages.ts";
 
 export const NO_OUTCOMES: Outcomes = { ok: 0, failed: 0, waits: [] };
 

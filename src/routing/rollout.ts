@@ -1,6 +1,7 @@
 import { ROLLOUT_CRITICAL_Z, ROLLOUT_REQUESTS_MIN, ROLLOUT_WAITS_MIN, WEIGHT_WHOLE } from "../bounds.ts";
 import type { Model } from "../catalogue.ts";
-import { bucketEndMs, type Outcomes } from "./outcomes.ts";
+import type { Outcomes } from "./messages.ts";
+import { bucketEndMs } from "./outcomes.ts";
 
 /** Revisions of one model side by side: who gets which, and when one is held. Pure. */
 

@@ -17,6 +17,11 @@ const HELP: Record<string, string> = {
     "Origin calls beyond the first, by why, and those that the retry budget did not allow.",
   meridian_hedges_total: "Second calls for a late first token, by who answered.",
   meridian_bridged_total: "Requests whose clients were answered before there was an answer.",
+  meridian_cache_total:
+    "Requests that the response cache was asked for, by what it had; kept: new answers in it.",
+  meridian_cache_saved_tokens_total: "Tokens of answers out of the response cache: no engine computed them.",
+  meridian_degraded_total: "Answers that differ from what was asked for, by step of the ladder.",
+  meridian_shadows_total: "Copies of requests for revisions under test, by how they went.",
   meridian_admissions_total: "Requests admitted, by what decided: home, lease, or soft (on trust).",
   meridian_reports_total: "Usage reports taken from gates.",
   meridian_flood_total: "Requests that the flood guard passed, refused, or let through without Redis.",

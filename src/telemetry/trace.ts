@@ -33,6 +33,10 @@ export class Trace {
   /** Times that its stream was carried on elsewhere. */
   resumes = 0;
   status = 0;
+  /** As the answer's headers say it. */
+  cache: "none" | "miss" | "hit" | "stale" = "none";
+  degraded = "none";
+  revision: string | null = null;
   /** Tag of the failure that the client was told. */
   failure: string | null = null;
   internalDetail: string | null = null;
@@ -73,6 +77,9 @@ export class Trace {
       attempts: this.attempts,
       resumes: this.resumes,
       deaths: this.deaths,
+      cache: this.cache,
+      degraded: this.degraded,
+      revision: this.revision,
       stagesMs: Object.fromEntries(this.#stageMs),
       durationMs: nowMs - this.startedAtMs,
     };

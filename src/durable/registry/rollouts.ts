@@ -1,7 +1,8 @@
 import { OBJECT_CALL_TIMEOUT_MS, OUTCOME_WINDOW_MS, ROLLOUT_LOOK_MS } from "../../bounds.ts";
 import type { Hold, Model, Pool } from "../../catalogue.ts";
 import { withDeadline } from "../../deadline.ts";
-import { type Outcomes, sumOf } from "../../routing/outcomes.ts";
+import type { Outcomes } from "../../routing/messages.ts";
+import { sumOf } from "../../routing/outcomes.ts";
 import { judge } from "../../routing/rollout.ts";
 import type { Fleet } from "./fleet.ts";
 import { type By, type Done, missing, ok, type Result } from "./messages.ts";

@@ -3,13 +3,8 @@ import { describe, expect, it } from "vitest";
 import { OUTCOME_SLOT_MS, OUTCOME_WINDOW_MS, WAIT_BUCKETS } from "../../../src/bounds.ts";
 import type { Model } from "../../../src/catalogue.ts";
 import { waitBucket } from "../../../src/gate/tallies.ts";
-import {
-  bucketEndMs,
-  NO_OUTCOMES,
-  type Outcomes,
-  OutcomeWindow,
-  sumOf,
-} from "../../../src/routing/outcomes.ts";
+import type { Outcomes } from "../../../src/routing/messages.ts";
+import { bucketEndMs, NO_OUTCOMES, OutcomeWindow, sumOf } from "../../../src/routing/outcomes.ts";
 import {
   chooseRevision,
   judge,
