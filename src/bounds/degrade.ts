@@ -41,8 +41,11 @@ export const OUTCOME_WINDOW_MS = 10 * 60_000;
 export const OUTCOME_SLOT_MS = 30_000;
 /** How often the registry compares a revision that takes traffic with its baseline. */
 export const ROLLOUT_LOOK_MS = 5_000;
-/** Fewer ended requests than that on either side prove nothing about errors, or about times to first token. */
-export const ROLLOUT_REQUESTS_MIN = 20;
+/**
+ * Fewer ended requests than that on either side prove nothing about errors, or about times to first token. Not more
+ * than a breaker needs to open: behind an open one a revision ends no further requests to be judged by.
+ */
+export const ROLLOUT_REQUESTS_MIN = 5;
 export const ROLLOUT_WAITS_MIN = 100;
 /**
  * One-sided critical value: 1 in 1,000 by chance per look. Looks overlap (one each 5 s over a window of 10 min), so over

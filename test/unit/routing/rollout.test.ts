@@ -88,11 +88,12 @@ describe("when it is held", () => {
     );
   });
 
-  it("when all of twenty fail, but not when two of twenty do", () => {
-    expect(judge(outcomes(500, 0), outcomes(0, 20), BOUNDS)).toMatchObject({ kind: "worse", why: "errors" });
+  it("when all of five fail, but not when two of twenty do", () => {
+    expect(judge(outcomes(500, 0), outcomes(0, 5), BOUNDS)).toMatchObject({ kind: "worse", why: "errors" });
     expect(judge(outcomes(500, 0), outcomes(18, 2), BOUNDS).kind).toBe("fine");
-    expect(judge(outcomes(500, 0), outcomes(0, 19), BOUNDS).kind).toBe("too_few");
-    expect(judge(outcomes(10, 0), outcomes(0, 500), BOUNDS).kind).toBe("too_few");
+    expect(judge(outcomes(500, 0), outcomes(2, 3), BOUNDS).kind).toBe("fine");
+    expect(judge(outcomes(500, 0), outcomes(0, 4), BOUNDS).kind).toBe("too_few");
+    expect(judge(outcomes(4, 0), outcomes(0, 500), BOUNDS).kind).toBe("too_few");
   });
 
   const spread = (from: number, count: number) => Array.from({ length: count }, (_, nth) => from + nth);

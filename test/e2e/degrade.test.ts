@@ -1,0 +1,274 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type StackPlan, simulatedPlan } from "../../sim/stack/plan.ts";
+import { settledUsage } from "../support/books.ts";
+import { eventually, type TestStack, testStack } from "../support/stack.ts";
+
+/** Room for a change of the catalogue to be in force everywhere. */
+const IN_FORCE_MS = 15_000;
+const CACHE = { ttlSeconds: 3_600, staleIfErrorSeconds: 3_600 };
+const SERVED = { servedName: "sim-chat", contextTokens: 32_768 };
+
+function plan(): StackPlan {
+  const { regions } = simulatedPlan(1);
+  return {
+    models: [
+      { id: "sim-chat", contextTokens: 32_768, cache: CACHE },
+      { id: "sim-small", ...SERVED },
+      { id: "sim-brief", ...SERVED, cache: { ...CACHE, ttlSeconds: 1 } },
+      { id: "sim-busy", ...SERVED, degrade: { maxTokens: 7, waitMs: 100 } },
+      { id: "sim-plain", ...SERVED },
+      { id: "sim-next", servedName: "sim-next", revision: { of: "sim-plain" } },
+    ],
+    regions: regions.slice(0, 2),
+  };
+}
+
+let stack: TestStack;
+let keys: Record<"keeps" | "other" | "plain", string>;
+const LIMITS = { tokensPerMinute: 1_000_000, requestsPerMinute: 10_000, concurrentRequests: 100 };
+
+beforeAll(async () => {
+  stack = await testStack({ plan: plan(), simArgs: ["--also-served-as", "sim-next"] });
+  // Nobody serves these: what their requests get, they get by the ladder.
+  const degrade = { smallerModel: "sim-small", waitMs: 0 };
+  await stack.admin.must(201, "POST", "models", { id: "sim-big", degrade });
+  const careful = { id: "sim-careful", degrade: { ...degrade, needsApproval: ["model"] } };
+  await stack.admin.must(201, "POST", "models", careful);
+  keys = {
+    keeps: await stack.tenant("keeps", LIMITS, { responseCache: true }),
+    other: await stack.tenant("other", LIMITS, { responseCache: true }),
+    plain: await stack.tenant("plain", LIMITS),
+  };
+}, 120_000);
+afterAll(() => stack?.end());
+
+interface Got {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly text: string;
+}
+
+async function ask(
+  key: string,
+  model: string,
+  content: string,
+  { more = {}, headers = {} }: { more?: object; headers?: Record<string, string> } = {},
+): Promise<Got> {
+  const body = { model, temperature: 0, messages: [{ role: "user", content }], ...more };
+  const response = await stack.post("/v1/chat/completions", body, {
+    authorization: `Bearer ${key}`,
+    "x-meridian-dev-location": "NA/39/-77.5",
+    ...headers,
+  });
+  return { status: response.status, headers: response.headers, text: await response.text() };
+}
+
+const cacheOf = ({ headers }: Got) => headers.get("x-meridian-cache");
+const degradedOf = ({ headers }: Got) => headers.get("x-meridian-degraded");
+
+async function patch(model: string, change: object): Promise<void> {
+  const { version } = await stack.admin.call("GET", `models/${model}`);
+  const done = await stack.admin.call("PATCH", `models/${model}`, change, version ?? undefined);
+  expect(done).toMatchObject({ status: 200 });
+}
+
+describe("the response cache", () => {
+  it("answers the same request again, at no tokens, and says what it saved", async () => {
+    const first = await ask(keys.keeps, "sim-chat", "Of lighthouses. [len=30]");
+    expect([first.status, cacheOf(first), degradedOf(first)]).toEqual([200, "miss", "none"]);
+    const again = () => ask(keys.keeps, "sim-chat", "Of lighthouses. [len=30]");
+    const second = await eventually(again, (got) => cacheOf(got) === "hit", 5_000);
+    expect([second.status, cacheOf(second), degradedOf(second)]).toEqual([200, "hit", "none"]);
+    expect(second.text).toBe(first.text);
+    expect(second.headers.get("x-request-id")).not.toBe(first.headers.get("x-request-id"));
+    const { usage } = JSON.parse(first.text) as { usage: Record<string, number> };
+    const told = await settledUsage(stack, "keeps", ({ requests }) => requests >= 2);
+    const { entries } = await stack.ledgers();
+    const asked = told.totals.requests - told.saved.reduce((sum, { requests }) => sum + requests, 0);
+    expect(entries).toHaveLength(asked);
+    expect(told.totals).toMatchObject({
+      promptTokens: usage.prompt_tokens! * asked,
+      outputTokens: usage.completion_tokens! * asked,
+    });
+    expect(told.saved[0]!.outputTokens).toBe(usage.completion_tokens! * told.saved[0]!.requests);
+    expect(told.saved[0]!.promptTokens).toBe(usage.prompt_tokens! * told.saved[0]!.requests);
+  });
+
+  it("is closed to other tenants, and to those that did not agree", async () => {
+    const content = "Of the sea. [len=20]";
+    const warm = () => ask(keys.keeps, "sim-chat", content);
+    expect(cacheOf(await eventually(warm, (got) => cacheOf(got) === "hit", 5_000))).toBe("hit");
+    expect(cacheOf(await ask(keys.other, "sim-chat", content))).toBe("miss");
+    await ask(keys.plain, "sim-chat", content);
+    const plain = await ask(keys.plain, "sim-chat", content);
+    expect(cacheOf(plain)).toBe("none");
+  });
+
+  it("keeps whole streams and replays them byte for byte", async () => {
+    const more = { stream: true, stream_options: { include_usage: true } };
+    const stream = () => ask(keys.keeps, "sim-chat", "Of tides. [len=25]", { more });
+    const first = await stream();
+    expect(cacheOf(first)).toBe("miss");
+    const second = await eventually(stream, (got) => cacheOf(got) === "hit", 5_000);
+    expect([cacheOf(second), second.headers.get("content-type")]).toEqual(["hit", "text/event-stream"]);
+    expect(second.text).toBe(first.text);
+  });
+
+  it("keeps none that was cut short, sampled, or not to be kept", async () => {
+    const cases: [more: object, headers: Record<string, string>, state: string][] = [
+      [{ max_tokens: 5 }, {}, "miss"],
+      [{ temperature: 0.7 }, {}, "none"],
+      [{}, { "cache-control": "no-store" }, "none"],
+      [{}, { "cache-control": "no-cache" }, "miss"],
+    ];
+    for (const [more, headers, state] of cases) {
+      for (const _ of [1, 2]) {
+        const got = await ask(keys.keeps, "sim-chat", `Of ${JSON.stringify(more)} [len=20]`, {
+          more,
+          headers,
+        });
+        expect([more, headers, cacheOf(got)]).toEqual([more, headers, state]);
+      }
+    }
+    const allow = { more: { temperature: 0.7 }, headers: { "x-meridian-cache": "allow" } };
+    const allowed = () => ask(keys.keeps, "sim-chat", "Of chance. [len=20]", allow);
+    expect(cacheOf(await eventually(allowed, (got) => cacheOf(got) === "hit", 5_000))).toBe("hit");
+  });
+});
+
+describe("the ladder", () => {
+  it("a smaller model answers where no region serves the one asked for, at its own name in the bill", async () => {
+    const got = await ask(keys.plain, "sim-big", "Help. [len=12]");
+    expect([got.status, degradedOf(got)]).toEqual([200, "model;from=sim-big;to=sim-small"]);
+    const { byKey } = await settledUsage(stack, "plain", ({ requests }) => requests >= 3);
+    expect(byKey.filter(({ model }) => model.startsWith("sim-big"))).toEqual([]);
+    expect(byKey.find(({ model }) => model === "sim-small")).toMatchObject({ requests: 1, outputTokens: 12 });
+  });
+
+  it("not for a tenant that may not use it", async () => {
+    const key = await stack.tenant("narrow", LIMITS, { models: ["sim-big"] });
+    expect((await ask(key, "sim-big", "Help.")).status).toBe(503);
+  });
+
+  it("a model is switched off, and on again, by hand", async () => {
+    const path = "models/sim-small/degrade/refuse";
+    const answer = await stack.admin.call("PUT", path, { mode: "force", reason: "a test" });
+    expect(answer).toMatchObject({ status: 200, body: { mode: "force", untilMs: null } });
+    const status = async () => (await ask(keys.plain, "sim-small", "Help. [len=3]")).status;
+    expect(await eventually(status, (now) => now === 503, IN_FORCE_MS)).toBe(503);
+    await stack.admin.must(204, "DELETE", path);
+    expect(await eventually(status, (now) => now === 200, IN_FORCE_MS)).toBe(200);
+  });
+
+  it("fewer tokens by hand; and not where it is forbidden", async () => {
+    const path = "models/sim-busy/degrade/max-tokens";
+    await stack.admin.call("PUT", path, { mode: "force", reason: "a test" });
+    const shown = async () => {
+      const got = await ask(keys.plain, "sim-busy", "Help. [len=40]");
+      return [got.status, degradedOf(got), got.headers.get("x-meridian-max-tokens")];
+    };
+    expect(await eventually(shown, ([, degraded]) => degraded !== "none", IN_FORCE_MS)).toEqual([
+      200,
+      "max-tokens",
+      "7",
+    ]);
+    await stack.admin.call("PUT", path, { mode: "forbid", reason: "a test" });
+    expect(await eventually(shown, ([, degraded]) => degraded === "none", IN_FORCE_MS)).toEqual([
+      200,
+      "none",
+      null,
+    ]);
+  });
+
+  it("another region by hand", async () => {
+    await stack.admin.call("PUT", "models/sim-busy/degrade/region", { mode: "force", reason: "a test" });
+    const got = await eventually(
+      () => ask(keys.plain, "sim-busy", "Help. [len=3]"),
+      (one) => degradedOf(one) === "region",
+      IN_FORCE_MS,
+    );
+    expect([degradedOf(got), got.headers.get("x-meridian-region")]).toEqual(["region", "eu-west"]);
+  });
+
+  it("a step that needs approval waits for it: proposed by the router, approved by a human", async () => {
+    const status = async () => (await ask(keys.plain, "sim-careful", "Help. [len=3]")).status;
+    expect(await status()).toBe(503);
+    const proposed = await eventually(
+      async () => ((await stack.admin.must(200, "GET", "approvals")) as { data: { id: string }[] }).data,
+      (list) => list.length > 0,
+    );
+    expect(proposed).toMatchObject([{ step: "model", state: "proposed", proposedBy: "meridian" }]);
+    await stack.admin.must(200, "POST", `approvals/${proposed[0]!.id}/approve`);
+    expect(await eventually(status, (now) => now === 200, IN_FORCE_MS)).toBe(200);
+  });
+});
+
+describe("rollouts", () => {
+  const RELEASE = { of: "sim-plain", weight: 500 };
+  const revisionOf = ({ headers }: Got) => headers.get("x-meridian-revision");
+  const session = (name: string) =>
+    ask(keys.plain, "sim-plain", "Of canaries. [len=4]", { headers: { "x-meridian-session": name } });
+
+  it("copies for a shadow are charged to nobody", async () => {
+    await patch("sim-next", { revision: { of: "sim-plain", shadow: 1_000 } });
+    const copied = async () => {
+      const got = await session("shadow");
+      expect([got.status, revisionOf(got)]).toEqual([200, "sim-plain"]);
+      return (await stack.ledgers()).entries.filter(({ id }) => id.endsWith(".shadow"));
+    };
+    expect((await eventually(copied, (all) => all.length > 2, IN_FORCE_MS)).length).toBeGreaterThan(2);
+    const { totals, byKey } = await settledUsage(stack, "plain");
+    const { entries } = await stack.ledgers();
+    expect(byKey.some(({ model }) => model === "sim-next")).toBe(false);
+    const others = ["keeps", "other", "narrow"].map((tenant) => stack.usage(tenant));
+    const billed = (await Promise.all(others)).reduce((sum, one) => sum + one.totals.outputTokens, 0);
+    const real = entries.filter(({ id }) => !id.endsWith(".shadow"));
+    expect(totals.outputTokens + billed).toBe(real.reduce((sum, { outputTokens }) => sum + outputTokens, 0));
+  });
+
+  it("a session stays with its revision, until one call takes all of them back", async () => {
+    await patch("sim-next", { revision: RELEASE });
+    const names = Array.from({ length: 12 }, (_, nth) => `session ${nth}`);
+    const found = async () => Promise.all(names.map(async (name) => revisionOf(await session(name))));
+    const first = await eventually(found, (all) => new Set(all).size === 2, IN_FORCE_MS);
+    expect(new Set(first)).toEqual(new Set(["sim-plain", "sim-next"]));
+    expect(await found()).toEqual(first);
+    await stack.admin.must(200, "POST", "models/sim-plain/rollback");
+    const after = await eventually(found, (all) => new Set(all).size === 1, IN_FORCE_MS);
+    expect(new Set(after)).toEqual(new Set(["sim-plain"]));
+  });
+
+  it("a revision that fails costs no request, and is held", async () => {
+    await patch("sim-next", { revision: RELEASE });
+    for (const { replicas } of stack.info.regions) {
+      for (const { id } of replicas) await stack.fault(id, { status: { code: 500, match: '"sim-next"' } });
+    }
+    let nth = 0;
+    const held = async () => {
+      const all = await Promise.all(Array.from({ length: 8 }, () => session(`failing ${nth++}`)));
+      expect(new Set(all.map(({ status }) => status))).toEqual(new Set([200]));
+      return ((await stack.admin.must(200, "GET", "models/sim-next")) as { held?: object }).held;
+    };
+    const hold = await eventually(held, (found) => found !== undefined, 90_000);
+    expect(hold).toMatchObject({ why: "errors" });
+    const audit = (await stack.admin.must(200, "GET", "audit?limit=200")) as { data: object[] };
+    expect(audit.data).toContainEqual(
+      expect.objectContaining({ action: "model.hold", actor: "meridian", target: "models/sim-next" }),
+    );
+  }, 120_000);
+});
+
+describe("when no region answers", () => {
+  it("what was kept is served though it is stale", async () => {
+    const brief = () => ask(keys.keeps, "sim-brief", "Of storms. [len=20]");
+    const first = await brief();
+    expect([first.status, cacheOf(first)]).toEqual([200, "miss"]);
+    for (const { replicas } of stack.info.regions) {
+      for (const { id } of replicas) await stack.fault(id, { status: { code: 500 } });
+    }
+    const stale = await eventually(brief, (got) => cacheOf(got) === "stale", 30_000);
+    expect([stale.status, cacheOf(stale), degradedOf(stale)]).toEqual([200, "stale", "cache"]);
+    expect(stale.text).toBe(first.text);
+    expect((await ask(keys.keeps, "sim-brief", "Of another storm.")).status).toBeGreaterThanOrEqual(500);
+  });
+});
