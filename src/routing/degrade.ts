@@ -26,6 +26,13 @@ export function needsApproval({ degrade }: Model, step: Step): boolean {
   return step !== "refuse" && (degrade?.needsApproval.includes(step) ?? false);
 }
 
+/** Whether a kept answer that is fresh may be served: that is no degradation, but an operator's word counts for it, too. */
+export function mayServeFresh(model: Model, controls: readonly Control[], nowMs: number): boolean {
+  const cache = stanceOf(model, "cache", controls, nowMs);
+  const isOff = stanceOf(model, "refuse", controls, nowMs) === "forced";
+  return cache === "forced" || (cache !== "forbidden" && !isOff);
+}
+
 export type Move =
   /** Serves the answer that was kept. */
   | { readonly kind: "cache" }
@@ -76,7 +83,8 @@ export function plan(given: Circumstances): Move[] {
   };
   if (region === "awaits") moves.push({ kind: "propose", step: "region" });
   follow(cache, "cache", { kind: "cache" });
-  follow(smaller, "model", { kind: "ask", model: "smaller", regions, capped });
+  // That its own regions are full says nothing about the smaller model's.
+  follow(smaller, "model", { kind: "ask", model: "smaller", regions, capped: fewer === "forced" });
   if (!capped) follow(fewer, "max-tokens", { kind: "ask", model: first, regions, capped: true });
   return moves;
 }

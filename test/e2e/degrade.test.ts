@@ -32,6 +32,9 @@ beforeAll(async () => {
   // Nobody serves these: what their requests get, they get by the ladder.
   const degrade = { smallerModel: "sim-small", waitMs: 0 };
   await stack.admin.must(201, "POST", "models", { id: "sim-big", degrade });
+  const full = { id: "sim-full", ...SERVED, degrade: { ...degrade, maxTokens: 7, waitMs: 100 } };
+  await stack.admin.must(201, "POST", "models", full);
+  for (const pool of ["us-east", "eu-west"]) await serveOneAtATime(pool, "sim-full");
   const careful = { id: "sim-careful", degrade: { ...degrade, needsApproval: ["model"] } };
   await stack.admin.must(201, "POST", "models", careful);
   keys = {
@@ -39,8 +42,18 @@ beforeAll(async () => {
     other: await stack.tenant("other", LIMITS, { responseCache: true }),
     plain: await stack.tenant("plain", LIMITS),
   };
+  // What was created after the start is in force within ten seconds.
+  const known = async () => (await ask(keys.other, "sim-careful", "Anybody?")).status;
+  expect(await eventually(known, (status) => status !== 404, IN_FORCE_MS)).toBe(503);
 }, 120_000);
 afterAll(() => stack?.end());
+
+async function serveOneAtATime(pool: string, model: string): Promise<void> {
+  const { body, version } = await stack.admin.call("GET", `pools/${pool}`);
+  const { models } = body as { models: object[] };
+  const change = { models: [...models, { model, concurrencyPerReplica: 1 }] };
+  await stack.admin.call("PATCH", `pools/${pool}`, change, version ?? undefined);
+}
 
 interface Got {
   readonly status: number;
@@ -140,9 +153,23 @@ describe("the ladder", () => {
   it("a smaller model answers where no region serves the one asked for, at its own name in the bill", async () => {
     const got = await ask(keys.plain, "sim-big", "Help. [len=12]");
     expect([got.status, degradedOf(got)]).toEqual([200, "model;from=sim-big;to=sim-small"]);
+    const { usage } = JSON.parse(got.text) as { usage: { completion_tokens: number } };
+    const outputTokens = usage.completion_tokens;
     const { byKey } = await settledUsage(stack, "plain", ({ requests }) => requests >= 3);
     expect(byKey.filter(({ model }) => model.startsWith("sim-big"))).toEqual([]);
-    expect(byKey.find(({ model }) => model === "sim-small")).toMatchObject({ requests: 1, outputTokens: 12 });
+    expect(byKey.find(({ model }) => model === "sim-small")).toMatchObject({ requests: 1, outputTokens });
+  });
+
+  it("a smaller model answers where every region is full", async () => {
+    const more = { stream: true };
+    const streams = [1, 2].map(() => ask(keys.other, "sim-full", "A long story. [len=600]", { more }));
+    const got = await eventually(
+      () => ask(keys.other, "sim-full", "A short one. [len=30]"),
+      (one) => degradedOf(one)?.startsWith("model") ?? false,
+      10_000,
+    );
+    expect([got.status, degradedOf(got)]).toEqual([200, "model;from=sim-full;to=sim-small"]);
+    expect((await Promise.all(streams)).map(({ status }) => status)).toEqual([200, 200]);
   });
 
   it("not for a tenant that may not use it", async () => {
@@ -233,6 +260,23 @@ describe("rollouts", () => {
     const first = await eventually(found, (all) => new Set(all).size === 2, IN_FORCE_MS);
     expect(new Set(first)).toEqual(new Set(["sim-plain", "sim-next"]));
     expect(await found()).toEqual(first);
+    // A stream that breaks off is carried on, and by the same revision.
+    const ours = names[first.indexOf("sim-next")]!;
+    for (const { replicas } of stack.info.regions) {
+      const cut = { afterTokens: 5, count: 1, match: "Of breaking off" };
+      for (const { id } of replicas) await stack.fault(id, { cut });
+    }
+    const headers = { "x-meridian-session": ours };
+    const broken = await ask(keys.plain, "sim-plain", "Of breaking off. [len=40]", {
+      more: { stream: true },
+      headers,
+    });
+    for (const { replicas } of stack.info.regions) for (const { id } of replicas) await stack.fault(id, {});
+    const id = broken.headers.get("x-request-id");
+    const parts = (await stack.ledgers()).entries.filter((entry) => entry.id === id);
+    expect(parts.length).toBeGreaterThan(1);
+    expect(new Set(parts.map(({ model }) => model))).toEqual(new Set(["sim-next"]));
+
     await stack.admin.must(200, "POST", "models/sim-plain/rollback");
     const after = await eventually(found, (all) => new Set(all).size === 1, IN_FORCE_MS);
     expect(new Set(after)).toEqual(new Set(["sim-plain"]));

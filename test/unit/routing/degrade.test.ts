@@ -1,7 +1,13 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type Control, type Model, STEPS, type Step } from "../../../src/catalogue.ts";
-import { type Circumstances, type Move, plan, stanceOf } from "../../../src/routing/degrade.ts";
+import {
+  type Circumstances,
+  type Move,
+  mayServeFresh,
+  plan,
+  stanceOf,
+} from "../../../src/routing/degrade.ts";
 
 const NOW_MS = 1_000_000;
 
@@ -128,8 +134,10 @@ describe("in order", () => {
     ]);
   });
 
-  it("where every region is full, the first answer is shortened already", () => {
-    expect(plan({ ...GIVEN, saturated: true })[0]).toMatchObject({ model: "own", capped: true });
+  it("where every region is full, the first answer is shortened already, but not the smaller model's", () => {
+    const moves = plan({ ...GIVEN, saturated: true });
+    expect(moves[0]).toMatchObject({ model: "own", capped: true });
+    expect(moves.filter(({ kind }) => kind === "ask")[1]).toMatchObject({ model: "smaller", capped: false });
   });
 
   const control = (step: Step, mode: Control["mode"]): Control => {
@@ -146,5 +154,12 @@ describe("in order", () => {
     expect(forced(control("region", "forbid"))[0]).toMatchObject({ regions: "best" });
     expect(forced(control("model", "force"), control("model", "forbid"))[0]).toMatchObject({ model: "own" });
     expect(forced(control("model", "allow"))).toEqual(plan(GIVEN));
+    const fresh = (...controls: Control[]) => mayServeFresh(BIG, controls, NOW_MS);
+    expect([fresh(), fresh(control("cache", "forbid")), fresh(control("refuse", "force"))]).toEqual([
+      true,
+      false,
+      false,
+    ]);
+    expect(fresh(control("cache", "force"), control("refuse", "force"))).toBe(true);
   });
 });
