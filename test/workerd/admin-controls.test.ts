@@ -1,7 +1,10 @@
-import { describe, test } from "vitest";
+import { beforeAll, describe, test } from "vitest";
 import type { Approval, Override } from "../../src/durable/registry/messages.ts";
 import { ask, ifMatch } from "./admin-client.ts";
 import { BOBS_KEY } from "./config.ts";
+
+// The first call loads the Worker, which takes longer than a test may on a busy machine.
+beforeAll(() => ask("GET", "/models"), 30_000);
 
 interface Ladder {
   readonly steps: { readonly step: string; readonly stance: string; readonly override: Override | null }[];
