@@ -3,7 +3,7 @@ import type { RegionPool } from "./durable/region-pool.ts";
 import type { Registry } from "./durable/registry.ts";
 import type { TenantBudget } from "./durable/tenant-budget.ts";
 
-/** What may be absent: without Redis the router does without flood guard, lists and mirror (docs/upstash.md). */
+/** What may be absent: without Redis the router does without what docs/upstash.md lists. */
 export interface OptionalSettings {
   readonly UPSTASH_REDIS_REST_URL?: string;
   readonly UPSTASH_REDIS_REST_TOKEN?: string;

@@ -67,3 +67,18 @@ export const SHADOW_BODY_MAX_BYTES = 256 * 1024;
 export const SHADOW_OUTPUT_TOKENS_MAX = 256;
 /** Background work ends 30 s after its answer. */
 export const SHADOW_MAX_MS = 25_000;
+
+function holds(relation: boolean, why: string): void {
+  if (!relation) throw new Error(`bounds: ${why}`);
+}
+
+holds(
+  2 * CACHE_ENTRY_MAX_BYTES < CACHE_ISOLATE_MAX_BYTES,
+  "an isolate remembers the largest answer, at two bytes a letter",
+);
+holds(
+  CACHE_ENTRY_MAX_BYTES < 1_000_000 / 2,
+  "an answer fits into one Redis command, with its quotes escaped",
+);
+holds(ROLLOUT_LOOK_MS < OUTCOME_SLOT_MS, "no outcome is forgotten before it was looked at");
+holds(SHADOW_MAX_MS < 30_000, "a copy ends while background work may still run");
