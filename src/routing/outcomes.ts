@@ -46,10 +46,13 @@ export class OutcomeWindow {
     this.#forget(slot);
   }
 
-  /** All since `sinceMs`, in whole slots: the slot that holds the instant is left out. */
+  /**
+   * All since `sinceMs`, in whole slots: the one that holds the instant is in. A revision that fails from its first request
+   * on is soon behind an open breaker, so what it did at first is all that there is to see.
+   */
   since(sinceMs: number, nowMs: number): Outcomes {
     this.#forget(Math.floor(nowMs / OUTCOME_SLOT_MS));
-    const counted = this.#slots.filter(({ slot }) => slot * OUTCOME_SLOT_MS >= sinceMs);
+    const counted = this.#slots.filter(({ slot }) => (slot + 1) * OUTCOME_SLOT_MS > sinceMs);
     return sumOf(counted.map(({ outcomes }) => outcomes));
   }
 
