@@ -17,6 +17,8 @@ import type {
 } from "../catalogue.ts";
 import type { Env } from "../env.ts";
 import { type KeyClaims, tenantRefOf } from "../keys.ts";
+import type { Outcomes } from "../routing/messages.ts";
+import { sumOf } from "../routing/outcomes.ts";
 import { Audit } from "./registry/audit.ts";
 import { Controls, type OverrideAsk, ROUTER } from "./registry/controls.ts";
 import { Fleet } from "./registry/fleet.ts";
@@ -71,7 +73,7 @@ export class Registry extends DurableObject<Env> {
     this.#controls = new Controls(sql, this.#audit);
     this.#fleet = new Fleet(sql, this.#audit, this.#controls);
     this.#rollouts = new Rollouts(this.#fleet, (pool, model, sinceMs) =>
-      regionPool(env, pool.id, pool.hint, model).outcomes(sinceMs),
+      outcomesAt(env, pool, model, sinceMs),
     );
   }
 
@@ -253,4 +255,11 @@ export class Registry extends DurableObject<Env> {
     const next = Math.min(...due.map((atMs) => atMs ?? Infinity));
     if (Number.isFinite(next)) this.ctx.storage.setAlarm(next);
   }
+}
+
+/** Over all cells of a pool; the first one knows how many there are. */
+async function outcomesAt(env: Env, pool: Pool, model: string, sinceMs: number): Promise<Outcomes> {
+  const at = (cell: number) => regionPool(env, pool.id, pool.hint, model, cell);
+  const { cells = 1 } = await at(0).state();
+  return sumOf(await Promise.all(Array.from({ length: cells }, (_, cell) => at(cell).outcomes(sinceMs))));
 }

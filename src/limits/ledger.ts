@@ -63,16 +63,11 @@ export function reserve<P>(
   const limits = scopes.map((scope) => limitsOf(book.record, scope));
   const accounts = scopes.map((scope, index) => accountAt(book, scope, limits[index]!, nowMs));
   const whole = Math.min(...limits.map(wholeBudget));
-  if (again)
-    return {
-      answer: admitted(book, accounts, limits, again.heldTokens, ask, whole),
-      change: null,
-    };
-
+  if (again) return { answer: admitted(book, accounts, limits, again.heldTokens, ask, whole), change: null };
   const wanted = askedTokens(ask, whole);
   const { tokens } = wanted;
   const refusals = accounts.flatMap(
-    (account, index) => book.purse.refusal(account, limits[index]!, wanted, nowMs) ?? [],
+    (account, at) => book.purse.refusal(account, limits[at]!, wanted, nowMs) ?? [],
   );
   if (refusals.length > 0) {
     const failure = refusals.reduce(latest);

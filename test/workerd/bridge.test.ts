@@ -1,8 +1,7 @@
 import { createExecutionContext, waitOnExecutionContext } from "cloudflare:test";
 import { expect, test, vi } from "vitest";
 import { FailureError } from "../../src/errors.ts";
-import type { Admission, FirstAnswer } from "../../src/relay/attempts.ts";
-import { bridge, comesInTime } from "../../src/relay/bridge.ts";
+import { bridge, type Coming, comesInTime } from "../../src/relay/bridge.ts";
 import type { Exchange } from "../../src/relay/exchange.ts";
 import type { Seat } from "../../src/relay/seat.ts";
 import { Trace } from "../../src/telemetry/trace.ts";
@@ -18,9 +17,11 @@ const SEAT = {
     release: (outcome: string) => released.push(outcome),
   },
 } as unknown as Seat;
-const ADMISSION = {
+const PLAN = {
+  model: { id: "m" },
   reservation: { finishEagerly: false, cancel: async () => undefined },
-} as unknown as Admission;
+};
+type Come = (exchange: Exchange) => Promise<Coming>;
 
 function exchangeOf(stream: boolean, ctx: ExecutionContext): Exchange {
   return {
@@ -30,26 +31,31 @@ function exchangeOf(stream: boolean, ctx: ExecutionContext): Exchange {
   } as unknown as Exchange;
 }
 
-async function bridged(stream: boolean, first: Promise<FirstAnswer>) {
+async function bridged(stream: boolean, come: Come) {
   vi.spyOn(console, "log").mockImplementation(() => undefined);
   const ctx = createExecutionContext();
   const letGo = vi.fn();
   const exchange = exchangeOf(stream, ctx);
   const headers = { "content-type": stream ? "text/event-stream" : "application/json" };
-  const model = { id: "m" } as Parameters<typeof bridge>[1];
-  const response = bridge(exchange, model, ADMISSION, first, headers, letGo);
+  const response = bridge(exchange, come(exchange), headers, letGo);
   const text = await response.text().catch((error: unknown) => error as Error);
   await waitOnExecutionContext(ctx);
   expect(letGo).toHaveBeenCalledOnce();
   return { response, text };
 }
 
-function answered(body: string, status = 200): Promise<FirstAnswer> {
+function answered(body: string, status = 200): Come {
   const response = new Response(body, { status, headers: { "content-type": "application/json" } });
   const kind = response.ok ? "answer" : "refused";
-  const answer = { kind, response, abort: new AbortController() } as FirstAnswer["answer"];
-  return Promise.resolve({ answer, seat: SEAT, attempts: 1, tried: new Map() });
+  const answer = { kind, response, abort: new AbortController() };
+  const coming = { kind: "answered", answer, seat: SEAT, plan: PLAN, headers: {} };
+  return async (exchange) => ({ ...coming, exchange }) as unknown as Coming;
 }
+
+const rejecting =
+  (error: Error): Come =>
+  () =>
+    Promise.reject(error);
 
 test("one JSON begins with white space and is still that JSON", async () => {
   const { response, text } = await bridged(false, answered('{"id":"chatcmpl-1"}'));
@@ -60,14 +66,14 @@ test("one JSON begins with white space and is still that JSON", async () => {
 });
 
 test("one JSON that fails breaks off: nobody takes it for an answer", async () => {
-  const failed = Promise.reject(new FailureError({ tag: "origin_failed", internalDetail: "x" }));
+  const failed = rejecting(new FailureError({ tag: "origin_failed", internalDetail: "x" }));
   const { text } = await bridged(false, failed);
   expect(text).toBeInstanceOf(Error);
 });
 
 test("a stream that fails ends with an error in the endpoint's form and without [DONE]", async () => {
   const failure = { tag: "no_capacity", model: "m", retryAfterMs: 900 } as const;
-  const { text } = await bridged(true, Promise.reject(new FailureError(failure)));
+  const { text } = await bridged(true, rejecting(new FailureError(failure)));
   expect(text).toMatch(/^: waiting\n\n/);
   expect(text).toContain('"code":"server_is_overloaded"');
   expect(text).not.toContain("[DONE]");
@@ -81,9 +87,17 @@ test("an engine's refusal keeps its words and gives the seat back", async () => 
   expect(released).toEqual(["answered"]);
 });
 
+test("a kept answer comes after the signs of life", async () => {
+  const { text } = await bridged(false, async () => ({
+    kind: "kept",
+    response: new Response('{"id":"kept"}'),
+  }));
+  expect(JSON.parse(text as string)).toEqual({ id: "kept" });
+});
+
 test("what comes or fails in time is answered as it is", async () => {
   const exchange = exchangeOf(true, createExecutionContext());
-  expect(await comesInTime(answered("{}"), exchange)).toBe(true);
+  expect(await comesInTime(answered("{}")(exchange), exchange)).toBe(true);
   expect(await comesInTime(Promise.reject(new Error("x")), exchange)).toBe(true);
   const late = { ...exchange, startedAtMs: Date.now() - 3_600_000 };
   expect(await comesInTime(new Promise(() => undefined), late)).toBe(false);
