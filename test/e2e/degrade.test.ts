@@ -1,12 +1,18 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type StackPlan, simulatedPlan } from "../../sim/stack/plan.ts";
 import { settledUsage } from "../support/books.ts";
+import {
+  askAs,
+  cacheOf,
+  degradedOf,
+  faultEverywhere,
+  IN_FORCE_MS,
+  LIMITS,
+  SERVED,
+} from "../support/degraded.ts";
 import { eventually, type TestStack, testStack } from "../support/stack.ts";
 
-/** Room for a change of the catalogue to be in force everywhere. */
-const IN_FORCE_MS = 15_000;
 const CACHE = { ttlSeconds: 3_600, staleIfErrorSeconds: 3_600 };
-const SERVED = { servedName: "sim-chat", contextTokens: 32_768 };
 
 function plan(): StackPlan {
   const { regions } = simulatedPlan(1);
@@ -16,8 +22,6 @@ function plan(): StackPlan {
       { id: "sim-small", ...SERVED },
       { id: "sim-brief", ...SERVED, cache: { ...CACHE, ttlSeconds: 1 } },
       { id: "sim-busy", ...SERVED, degrade: { maxTokens: 7, waitMs: 100 } },
-      { id: "sim-plain", ...SERVED },
-      { id: "sim-next", servedName: "sim-next", revision: { of: "sim-plain" } },
     ],
     regions: regions.slice(0, 2),
   };
@@ -25,10 +29,9 @@ function plan(): StackPlan {
 
 let stack: TestStack;
 let keys: Record<"keeps" | "other" | "plain", string>;
-const LIMITS = { tokensPerMinute: 1_000_000, requestsPerMinute: 10_000, concurrentRequests: 100 };
 
 beforeAll(async () => {
-  stack = await testStack({ plan: plan(), simArgs: ["--also-served-as", "sim-next"] });
+  stack = await testStack({ plan: plan() });
   // Nobody serves these: what their requests get, they get by the ladder.
   const degrade = { smallerModel: "sim-small", waitMs: 0 };
   await stack.admin.must(201, "POST", "models", { id: "sim-big", degrade });
@@ -55,35 +58,8 @@ async function serveOneAtATime(pool: string, model: string): Promise<void> {
   await stack.admin.call("PATCH", `pools/${pool}`, change, version ?? undefined);
 }
 
-interface Got {
-  readonly status: number;
-  readonly headers: Headers;
-  readonly text: string;
-}
-
-async function ask(
-  key: string,
-  model: string,
-  content: string,
-  { more = {}, headers = {} }: { more?: object; headers?: Record<string, string> } = {},
-): Promise<Got> {
-  const body = { model, temperature: 0, messages: [{ role: "user", content }], ...more };
-  const response = await stack.post("/v1/chat/completions", body, {
-    authorization: `Bearer ${key}`,
-    "x-meridian-dev-location": "NA/39/-77.5",
-    ...headers,
-  });
-  return { status: response.status, headers: response.headers, text: await response.text() };
-}
-
-const cacheOf = ({ headers }: Got) => headers.get("x-meridian-cache");
-const degradedOf = ({ headers }: Got) => headers.get("x-meridian-degraded");
-
-async function patch(model: string, change: object): Promise<void> {
-  const { version } = await stack.admin.call("GET", `models/${model}`);
-  const done = await stack.admin.call("PATCH", `models/${model}`, change, version ?? undefined);
-  expect(done).toMatchObject({ status: 200 });
-}
+const ask = (key: string, model: string, content: string, options?: Parameters<typeof askAs>[4]) =>
+  askAs(stack, key, model, content, options);
 
 describe("the response cache", () => {
   it("answers the same request again, at no tokens, and says what it saved", async () => {
@@ -230,86 +206,12 @@ describe("the ladder", () => {
   });
 });
 
-describe("rollouts", () => {
-  const RELEASE = { of: "sim-plain", weight: 500 };
-  const revisionOf = ({ headers }: Got) => headers.get("x-meridian-revision");
-  const session = (name: string) =>
-    ask(keys.plain, "sim-plain", "Of canaries. [len=4]", { headers: { "x-meridian-session": name } });
-
-  it("copies for a shadow are charged to nobody", async () => {
-    await patch("sim-next", { revision: { of: "sim-plain", shadow: 1_000 } });
-    const copied = async () => {
-      const got = await session("shadow");
-      expect([got.status, revisionOf(got)]).toEqual([200, "sim-plain"]);
-      return (await stack.ledgers()).entries.filter(({ id }) => id.endsWith(".shadow"));
-    };
-    expect((await eventually(copied, (all) => all.length > 2, IN_FORCE_MS)).length).toBeGreaterThan(2);
-    const { totals, byKey } = await settledUsage(stack, "plain");
-    const { entries } = await stack.ledgers();
-    expect(byKey.some(({ model }) => model === "sim-next")).toBe(false);
-    const others = ["keeps", "other", "narrow"].map((tenant) => stack.usage(tenant));
-    const billed = (await Promise.all(others)).reduce((sum, one) => sum + one.totals.outputTokens, 0);
-    const real = entries.filter(({ id }) => !id.endsWith(".shadow"));
-    expect(totals.outputTokens + billed).toBe(real.reduce((sum, { outputTokens }) => sum + outputTokens, 0));
-  });
-
-  it("a session stays with its revision, until one call takes all of them back", async () => {
-    await patch("sim-next", { revision: RELEASE });
-    const names = Array.from({ length: 12 }, (_, nth) => `session ${nth}`);
-    const found = async () => Promise.all(names.map(async (name) => revisionOf(await session(name))));
-    const first = await eventually(found, (all) => new Set(all).size === 2, IN_FORCE_MS);
-    expect(new Set(first)).toEqual(new Set(["sim-plain", "sim-next"]));
-    expect(await found()).toEqual(first);
-    // A stream that breaks off is carried on, and by the same revision.
-    const ours = names[first.indexOf("sim-next")]!;
-    for (const { replicas } of stack.info.regions) {
-      const cut = { afterTokens: 5, count: 1, match: "Of breaking off" };
-      for (const { id } of replicas) await stack.fault(id, { cut });
-    }
-    const headers = { "x-meridian-session": ours };
-    const broken = await ask(keys.plain, "sim-plain", "Of breaking off. [len=40]", {
-      more: { stream: true },
-      headers,
-    });
-    for (const { replicas } of stack.info.regions) for (const { id } of replicas) await stack.fault(id, {});
-    const id = broken.headers.get("x-request-id");
-    const parts = (await stack.ledgers()).entries.filter((entry) => entry.id === id);
-    expect(parts.length).toBeGreaterThan(1);
-    expect(new Set(parts.map(({ model }) => model))).toEqual(new Set(["sim-next"]));
-
-    await stack.admin.must(200, "POST", "models/sim-plain/rollback");
-    const after = await eventually(found, (all) => new Set(all).size === 1, IN_FORCE_MS);
-    expect(new Set(after)).toEqual(new Set(["sim-plain"]));
-  });
-
-  it("a revision that fails costs no request, and is held", async () => {
-    await patch("sim-next", { revision: RELEASE });
-    for (const { replicas } of stack.info.regions) {
-      for (const { id } of replicas) await stack.fault(id, { status: { code: 500, match: '"sim-next"' } });
-    }
-    let nth = 0;
-    const held = async () => {
-      const all = await Promise.all(Array.from({ length: 8 }, () => session(`failing ${nth++}`)));
-      expect(new Set(all.map(({ status }) => status))).toEqual(new Set([200]));
-      return ((await stack.admin.must(200, "GET", "models/sim-next")) as { held?: object }).held;
-    };
-    const hold = await eventually(held, (found) => found !== undefined, 90_000);
-    expect(hold).toMatchObject({ why: "errors" });
-    const audit = (await stack.admin.must(200, "GET", "audit?limit=200")) as { data: object[] };
-    expect(audit.data).toContainEqual(
-      expect.objectContaining({ action: "model.hold", actor: "meridian", target: "models/sim-next" }),
-    );
-  }, 120_000);
-});
-
 describe("when no region answers", () => {
   it("what was kept is served though it is stale", async () => {
     const brief = () => ask(keys.keeps, "sim-brief", "Of storms. [len=20]");
     const first = await brief();
     expect([first.status, cacheOf(first)]).toEqual([200, "miss"]);
-    for (const { replicas } of stack.info.regions) {
-      for (const { id } of replicas) await stack.fault(id, { status: { code: 500 } });
-    }
+    await faultEverywhere(stack, { status: { code: 500 } });
     const stale = await eventually(brief, (got) => cacheOf(got) === "stale", 30_000);
     expect([stale.status, cacheOf(stale), degradedOf(stale)]).toEqual([200, "stale", "cache"]);
     expect(stale.text).toBe(first.text);
