@@ -17,7 +17,7 @@ import type {
   PoolState,
   Refused,
 } from "../routing/messages.ts";
-import { OutcomeWindow, outcomesOf } from "../routing/outcomes.ts";
+import { OutcomeWindow } from "../routing/outcomes.ts";
 import { Pool, type Resolved } from "../routing/pool.ts";
 import { PoolRows } from "./pool/rows.ts";
 import { directory } from "./stub.ts";
@@ -34,8 +34,6 @@ const TIMER_MIN_MS = 5;
 export class RegionPool extends DurableObject<Env> {
   readonly #pool: Pool;
   readonly #outcomes = new OutcomeWindow();
-  /** The number of each gate's last batch. */
-  readonly #heard = new Map<string, number>();
   readonly #waiters = new Map<string, (answer: Grant | Refused) => void>();
   readonly #watchers = new Map<LocationHint, number>();
   readonly #rows: PoolRows;
@@ -83,9 +81,7 @@ export class RegionPool extends DurableObject<Env> {
     const { changed, resolved } = this.#pool.heartbeat(beat, nowMs);
     const isSplitAnew = this.#cells !== (beat.cells ?? 1);
     this.#cells = beat.cells ?? 1;
-    // A batch that is sent again keeps its number.
-    if (this.#heard.get(beat.gate) !== beat.sequence) this.#outcomes.add(outcomesOf(beat.tallies), nowMs);
-    this.#heard.set(beat.gate, beat.sequence);
+    this.#outcomes.hear(beat, nowMs);
     this.#learn(beat.counted ?? [], nowMs);
     this.#resolve(resolved);
     this.#sweepLater(nowMs);

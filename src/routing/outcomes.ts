@@ -1,6 +1,6 @@
 import { OUTCOME_SLOT_MS, OUTCOME_WINDOW_MS, WAIT_BUCKET_FIRST_MS, WAIT_BUCKETS } from "../bounds.ts";
 import type { Tally } from "../contract/report.ts";
-import type { Outcomes } from "./messages.ts";
+import type { Heartbeat, Outcomes } from "./messages.ts";
 
 export const NO_OUTCOMES: Outcomes = { ok: 0, failed: 0, waits: [] };
 
@@ -34,7 +34,15 @@ export function outcomesOf(tallies: readonly Tally[]): Outcomes {
 
 /** The last ten minutes, forgotten in slots. In memory: what dies with it delays a judgement and falsifies none. */
 export class OutcomeWindow {
+  /** The number of each gate's last batch. */
+  readonly #heard = new Map<string, number>();
   #slots: { readonly slot: number; readonly outcomes: Outcomes }[] = [];
+
+  /** One gate's word, once: a batch that is sent again keeps its number. */
+  hear({ gate, sequence, tallies }: Pick<Heartbeat, "gate" | "sequence" | "tallies">, nowMs: number): void {
+    if (this.#heard.get(gate) !== sequence) this.add(outcomesOf(tallies), nowMs);
+    this.#heard.set(gate, sequence);
+  }
 
   add(outcomes: Outcomes, nowMs: number): void {
     const slot = Math.floor(nowMs / OUTCOME_SLOT_MS);

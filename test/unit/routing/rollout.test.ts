@@ -145,6 +145,14 @@ describe("outcomes", () => {
     expect(quantileBucket(outcomes(0, 0, [10, 20, 40, 80]), 0.5)).toBe(waitBucket(20));
   });
 
+  it("a batch that a gate sends again counts once", () => {
+    const window = new OutcomeWindow();
+    const tally = { replica: "r", model: "m", ok: 2, failed: 1, slow: 0, overloaded: 9, tokens: 5 };
+    const beat = (gate: string, sequence: number) => ({ gate, sequence, tallies: [{ ...tally, waits: [] }] });
+    for (const one of [beat("a", 1), beat("a", 1), beat("b", 1), beat("a", 2)]) window.hear(one, 0);
+    expect(window.since(0, 0)).toMatchObject({ ok: 6, failed: 3 });
+  });
+
   it("a window forgets after its length, and counts whole slots", () => {
     const window = new OutcomeWindow();
     const slots = OUTCOME_WINDOW_MS / OUTCOME_SLOT_MS;
