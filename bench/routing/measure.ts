@@ -1,4 +1,4 @@
-import { type BaselineName, BASELINES, baseline } from "../../sim/fleet/baselines.ts";
+import { BASELINES, type BaselineName, baseline } from "../../sim/fleet/baselines.ts";
 import { type Cast, type CastOptions, castOf } from "../../sim/fleet/cast.ts";
 import { CoreRouter } from "../../sim/fleet/core-router.ts";
 import { pooledHitTokens } from "../../sim/fleet/kv-cache.ts";

@@ -6,7 +6,14 @@ import type { Answer, Router } from "./router.ts";
  * The policies that ours is measured against, as their sources describe them. All of them send at once and leave the
  * queueing to the engine; none has a limit per replica.
  */
-export const BASELINES = ["random", "round-robin", "least-load", "chwbl", "cache-aware"] as const;
+export const BASELINES = [
+  "random",
+  "round-robin",
+  "least-load",
+  "chwbl",
+  "cache-aware",
+  "cache-aware-tree",
+] as const;
 export type BaselineName = (typeof BASELINES)[number];
 
 export function baseline(name: BaselineName, replicas: readonly string[], seed: number): Router {
@@ -23,8 +30,9 @@ export function baseline(name: BaselineName, replicas: readonly string[], seed: 
       const ring = new Ring(replicas.length, seed);
       return new Baseline(replicas, (call, loads) => ring.pick(keyOf(call), loads));
     }
-    case "cache-aware": {
-      const trees = new CacheAware(replicas.length);
+    case "cache-aware":
+    case "cache-aware-tree": {
+      const trees = new CacheAware(replicas.length, name === "cache-aware-tree");
       return new Baseline(replicas, (call, loads) => trees.pick(call, loads));
     }
   }
@@ -128,36 +136,42 @@ const IMBALANCE_ABSOLUTE = 32;
 const IMBALANCE_RELATIVE = 1.1;
 
 /**
- * SGLang's `cache_aware`: the replica whose tree of past prompts matches at least half of this one, else the one with
- * the smallest tree; the shortest queue once loads differ by more than 32 and by a tenth. Its trees are evicted above
- * 10,000 nodes, which a trace of 12,000 requests over eight replicas does not reach.
+ * SGLang's `cache_aware`: the replica whose tree of past prompts matches more than half of this one; the shortest queue
+ * where none does, and also once loads differ by more than 32 and by a tenth. Its description says that an unmatched
+ * prompt goes to the smallest tree, its code (sgl-model-gateway, policies/cache_aware.rs) sends it to the shortest
+ * queue; `cache-aware-tree` is the description. Trees are never full here: a trace of 12,000 requests over eight
+ * replicas stays below its bound of 10,000 nodes.
  */
 class CacheAware {
-  readonly #trees: readonly { readonly names: Set<number>; tokens: number }[];
+  readonly #trees: readonly { readonly blocks: Set<number>; tokens: number }[];
+  readonly #unmatchedToSmallestTree: boolean;
 
-  constructor(replicas: number) {
-    this.#trees = Array.from({ length: replicas }, () => ({ names: new Set<number>(), tokens: 0 }));
+  constructor(replicas: number, unmatchedToSmallestTree: boolean) {
+    this.#trees = Array.from({ length: replicas }, () => ({ blocks: new Set<number>(), tokens: 0 }));
+    this.#unmatchedToSmallestTree = unmatchedToSmallestTree;
   }
 
   pick(call: Call, loads: readonly number[]): number {
     const at = this.#choose(call, loads);
     const tree = this.#trees[at]!;
     for (const block of call.blocks) {
-      if (!tree.names.has(block)) tree.tokens += call.promptTokens / call.blocks.length;
-      tree.names.add(block);
+      if (!tree.blocks.has(block)) tree.tokens += call.promptTokens / call.blocks.length;
+      tree.blocks.add(block);
     }
     return at;
   }
 
   #choose(call: Call, loads: readonly number[]): number {
     const [most, least] = [Math.max(...loads), Math.min(...loads)];
-    if (most - least > IMBALANCE_ABSOLUTE && most > IMBALANCE_RELATIVE * least) return loads.indexOf(least);
-    const matches = this.#trees.map(({ names }) => {
-      const miss = call.blocks.findIndex((block) => !names.has(block));
+    const shortest = loads.indexOf(least);
+    if (most - least > IMBALANCE_ABSOLUTE && most > IMBALANCE_RELATIVE * least) return shortest;
+    const matches = this.#trees.map(({ blocks }) => {
+      const miss = call.blocks.findIndex((block) => !blocks.has(block));
       return (miss < 0 ? call.blocks.length : miss) / call.blocks.length;
     });
     const best = Math.max(...matches);
-    if (best >= MATCH_MIN) return matches.indexOf(best);
+    if (best > MATCH_MIN) return matches.indexOf(best);
+    if (!this.#unmatchedToSmallestTree) return shortest;
     const sizes = this.#trees.map(({ tokens }) => tokens);
     return sizes.indexOf(Math.min(...sizes));
   }

@@ -89,7 +89,8 @@ export class StepEngine {
   }
 
   submit(job: Job): void {
-    if (job.promptTokens + job.outputTokens > this.#spec.gpuTokens) throw new Error("a job larger than the GPU");
+    if (job.promptTokens + job.outputTokens > this.#spec.gpuTokens)
+      throw new Error("a job larger than the GPU");
     const sequence = { job, computedTokens: 0, admitted: false, endStep: 0, gone: false };
     this.#sequences.set(job, sequence);
     this.#waiting.push(sequence);
