@@ -8,6 +8,8 @@ export interface Call {
   readonly atMs: number;
   readonly promptTokens: number;
   readonly outputTokens: number;
+  /** Of the prompt: what another replica generated before it died, beyond the blocks. */
+  readonly carriedTokens?: number;
   /** Indexes into `Cast.sizes`: which KV blocks the prompt takes, the last one partial. */
   readonly blocks: readonly number[];
   /** What the edge would send of the full ones: hashes, one each. */

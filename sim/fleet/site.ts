@@ -16,8 +16,16 @@ export type Fault =
 export interface CallEvents {
   firstToken(cachedTokens: number): void;
   ended(): void;
-  /** The engine died with it, or said nothing of use, or nothing at all for too long. */
-  failed(why: "died" | "garbage" | "silent"): void;
+  failed(why: Failure, emittedTokens: number): void;
+}
+
+/** The engine died with it, answered garbage, said nothing for too long, or has as many requests as it may. */
+export type Failure = "died" | "garbage" | "silent" | "overloaded";
+
+export interface SiteOptions {
+  readonly firstTokenTimeoutMs: number;
+  /** The gate's hard cap of requests per replica. */
+  readonly cap: number;
 }
 
 interface Running {
@@ -30,6 +38,14 @@ interface Running {
   firstTokenMs: number | null;
 }
 
+interface Counts {
+  ok: number;
+  failed: number;
+  slow: number;
+  overloaded: number;
+  tokens: number;
+}
+
 /** The replicas of one region and the gate before them: takes orders, counts, and reports once a second. */
 export class Site {
   readonly replicas: readonly string[];
@@ -39,21 +55,21 @@ export class Site {
   readonly #faults = new Map<string, Fault>();
   readonly #boots = new Map<string, number>();
   readonly #down = new Set<string>();
-  #tallies = new Map<string, { ok: number; failed: number; slow: number; tokens: number }>();
+  #tallies = new Map<string, Counts>();
   #served: Served[] = [];
   #sequence = 0;
-  readonly #firstTokenTimeoutMs: number;
+  readonly #options: SiteOptions;
 
   constructor(
     replicas: readonly string[],
     spec: EngineSpec,
     sizes: Int32Array,
     events: Events,
-    firstTokenTimeoutMs = Infinity,
+    options: SiteOptions = { firstTokenTimeoutMs: Infinity, cap: Infinity },
   ) {
     this.replicas = replicas;
     this.#events = events;
-    this.#firstTokenTimeoutMs = firstTokenTimeoutMs;
+    this.#options = options;
     for (const id of replicas) {
       this.#engines.set(id, new StepEngine(spec, sizes, events));
       this.#running.set(id, new Map());
@@ -69,9 +85,11 @@ export class Site {
   }
 
   call(replica: string, id: string, call: Call, events: CallEvents): void {
-    if (this.#down.has(replica)) return this.#refuse(replica, events, "died");
-    const fault = this.#faults.get(replica);
-    if (fault?.kind === "garbage") return this.#refuse(replica, events, "garbage");
+    const refusal = this.#refusal(replica);
+    if (refusal !== null) {
+      this.#refuse(replica, events, refusal);
+      return;
+    }
     const running: Running = {
       id,
       call,
@@ -82,6 +100,7 @@ export class Site {
       job: {
         promptTokens: call.promptTokens,
         outputTokens: call.outputTokens,
+        roomTokens: call.outputTokens + (call.carriedTokens ?? 0),
         blocks: call.blocks,
         admitted: (cachedTokens) => {
           running.cachedTokens = cachedTokens;
@@ -95,9 +114,22 @@ export class Site {
     };
     this.#running.get(replica)!.set(id, running);
     this.engine(replica).submit(running.job);
-    if (Number.isFinite(this.#firstTokenTimeoutMs)) {
-      this.#events.after(this.#firstTokenTimeoutMs, () => this.#isLate(replica, running));
+    const { firstTokenTimeoutMs } = this.#options;
+    if (Number.isFinite(firstTokenTimeoutMs)) {
+      this.#events.after(firstTokenTimeoutMs, () => this.#checkFirstToken(replica, running));
     }
+  }
+
+  #refusal(replica: string): Failure | null {
+    if (this.#down.has(replica)) return "died";
+    if (this.#faults.get(replica)?.kind === "garbage") return "garbage";
+    return this.inFlight(replica) >= this.#options.cap ? "overloaded" : null;
+  }
+
+  /** Tokens that a running request has got so far. */
+  progress(replica: string, id: string): number {
+    const running = this.#running.get(replica)!.get(id);
+    return running === undefined ? 0 : this.engine(replica).progress(running.job);
   }
 
   /** The client left. */
@@ -118,10 +150,11 @@ export class Site {
   /** Its process is gone, with all that ran there. */
   kill(replica: string): void {
     this.#down.add(replica);
-    this.engine(replica).restart();
     const lost = [...this.#running.get(replica)!.values()];
+    const emitted = lost.map(({ job }) => this.engine(replica).progress(job));
+    this.engine(replica).restart();
     this.#running.get(replica)!.clear();
-    for (const { events } of lost) this.#refuse(replica, events, "died");
+    for (const [at, { events }] of lost.entries()) this.#refuse(replica, events, "died", emitted[at]!);
   }
 
   start(replica: string): void {
@@ -132,7 +165,7 @@ export class Site {
   /** One batch, as its pool's object gets it. */
   beat(config: PoolConfig, model: string): Heartbeat {
     const tallies = [...this.#tallies].map(([replica, tally]): Tally => {
-      return { replica, model, overloaded: 0, ...tally, tokens: Math.round(tally.tokens) };
+      return { replica, model, ...tally };
     });
     const served = this.#served;
     this.#tallies = new Map();
@@ -168,19 +201,21 @@ export class Site {
     running.events.ended();
   }
 
-  #isLate(replica: string, running: Running): void {
+  #checkFirstToken(replica: string, running: Running): void {
     if (running.firstTokenMs !== null || this.#running.get(replica)!.get(running.id) !== running) return;
     this.abort(replica, running.id);
     this.#refuse(replica, running.events, "silent");
   }
 
-  #refuse(replica: string, events: CallEvents, why: "died" | "garbage" | "silent"): void {
-    this.#tally(replica).failed += 1;
-    events.failed(why);
+  #refuse(replica: string, events: CallEvents, why: Failure, emittedTokens = 0): void {
+    const tally = this.#tally(replica);
+    if (why === "overloaded") tally.overloaded += 1;
+    else tally.failed += 1;
+    events.failed(why, emittedTokens);
   }
 
-  #tally(replica: string) {
-    const tally = this.#tallies.get(replica) ?? { ok: 0, failed: 0, slow: 0, tokens: 0 };
+  #tally(replica: string): Counts {
+    const tally = this.#tallies.get(replica) ?? { ok: 0, failed: 0, slow: 0, overloaded: 0, tokens: 0 };
     this.#tallies.set(replica, tally);
     return tally;
   }

@@ -38,6 +38,8 @@ export const ENGINES: Readonly<Record<"h" | "gpu", EngineSpec>> = (() => {
 export interface Job {
   readonly promptTokens: number;
   readonly outputTokens: number;
+  /** Memory that it needs beside its blocks: for its answer, and for what of its prompt is in none of them. */
+  readonly roomTokens: number;
   readonly blocks: readonly number[];
   /** Told when it leaves the waiting line. */
   admitted?(cachedTokens: number): void;
@@ -97,6 +99,16 @@ export class StepEngine {
     this.#wake();
   }
 
+  /** Tokens that it has generated so far. */
+  progress(job: Job): number {
+    const sequence = this.#sequences.get(job);
+    if (sequence === undefined || sequence.endStep === 0) return 0;
+    const stride = this.#stride;
+    const ranMs = stride === null ? 0 : this.#events.nowMs - stride.fromMs;
+    const steps = this.#stepCount + (stride === null ? 0 : Math.floor(ranMs / stride.stepMs));
+    return Math.max(1, Math.min(job.outputTokens, job.outputTokens - (sequence.endStep - steps)));
+  }
+
   /** Its blocks stay in the cache; what a running step has begun is done in vain. */
   abort(job: Job): void {
     const sequence = this.#sequences.get(job);
@@ -105,7 +117,7 @@ export class StepEngine {
     sequence.gone = true;
     if (!sequence.admitted) this.#waiting = this.#waiting.slice(this.#waitingFrom).filter(isHere);
     if (!sequence.admitted) this.#waitingFrom = 0;
-    else this.#cache.unpin(job.blocks, job.outputTokens);
+    else this.#cache.unpin(job.blocks, job.roomTokens);
     this.#prefilling = this.#prefilling.filter(isHere);
     const at = this.#decoding.indexOf(sequence);
     if (at >= 0) this.#decoding.splice(at, 1);
@@ -185,7 +197,7 @@ export class StepEngine {
   #admit(sequence: Sequence): boolean {
     const { job } = sequence;
     const cachedTokens = usableTokens(this.#cache.cachedTokens(job.blocks), job.promptTokens);
-    if (!this.#cache.pin(job.blocks, job.outputTokens)) return false;
+    if (!this.#cache.pin(job.blocks, job.roomTokens)) return false;
     this.#waitingFrom += 1;
     if (this.#waitingFrom > 1_000) {
       this.#waiting = this.#waiting.slice(this.#waitingFrom);
@@ -231,7 +243,7 @@ export class StepEngine {
     }
     for (const sequence of ended) {
       this.#sequences.delete(sequence.job);
-      this.#cache.unpin(sequence.job.blocks, sequence.job.outputTokens);
+      this.#cache.unpin(sequence.job.blocks, sequence.job.roomTokens);
       this.totals.outputTokens += sequence.job.outputTokens;
     }
     for (const { job, gone } of started) if (!gone) job.firstToken();
