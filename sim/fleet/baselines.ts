@@ -116,7 +116,7 @@ class Ring {
     const total = loads.reduce((sum, load) => sum + load, 0);
     const bound = Math.ceil((LOAD_FACTOR * (total + 1)) / loads.length);
     const points = this.#points;
-    const hash = mix32(key);
+    const hash = mix32(key % 2 ** 32);
     let [low, high] = [0, points.length];
     while (low < high) {
       const middle = (low + high) >> 1;

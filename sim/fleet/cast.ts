@@ -1,5 +1,5 @@
 import type { Band } from "../../src/routing/messages.ts";
-import { dice, mix32 } from "./hash.ts";
+import { dice, name53 } from "./hash.ts";
 import { TRACE_BLOCK_TOKENS, type TraceLine } from "./trace.ts";
 
 /** One request as it is played: the trace's line with a tenant, a band, a place and names that its tenant's salt makes. */
@@ -71,7 +71,7 @@ export function castOf(lines: readonly TraceLine[], options: CastOptions): Cast 
       promptTokens: line.promptTokens,
       outputTokens: line.outputTokens,
       blocks,
-      names: blocks.slice(0, full).map((block) => mix32(block ^ 0x5bd1e995)),
+      names: blocks.slice(0, full).map(name53),
       estimatedTokens: Math.ceil(line.promptTokens * (1 + ESTIMATE_ERROR * (2 * dice(seed, index, 3) - 1))),
       session,
       tenant: `t${tenant}`,

@@ -59,8 +59,8 @@ export class CoreRouter implements Router {
     return this.#pool.acquire(askOf(call, id, this.#config, { waitMs: this.#waitMs }), nowMs);
   }
 
-  started(): readonly Sent[] {
-    return [];
+  started(id: string, nowMs: number): readonly Sent[] {
+    return this.#pool.started(id, nowMs);
   }
 
   extend(id: string, replica: string, nowMs: number): void {
@@ -79,7 +79,7 @@ export class CoreRouter implements Router {
     return this.#pool.sweep(nowMs);
   }
 
-  nextDeadlineMs(): number | null {
-    return this.#pool.nextDeadlineMs();
+  nextDeadlineMs(nowMs: number): number | null {
+    return this.#pool.nextDeadlineMs(nowMs);
   }
 }

@@ -12,3 +12,8 @@ export function dice(...of: readonly number[]): number {
   for (const part of of) state = mix32(state ^ mix32(part + 0x7f4a7c15));
   return state / 2 ** 32;
 }
+
+/** A block's name as edges make them: a whole number from 0 to 2^53 − 1. */
+export function name53(block: number): number {
+  return (mix32(block ^ 0x5bd1e995) & 0x1fffff) * 2 ** 32 + mix32(block ^ 0x1b873593);
+}

@@ -146,7 +146,7 @@ class Player {
   }
 
   #planSweep(): void {
-    const atMs = this.#options.router.nextDeadlineMs();
+    const atMs = this.#options.router.nextDeadlineMs(this.#events.nowMs);
     if (atMs === null || atMs >= this.#sweepAtMs) return;
     this.#sweepAtMs = atMs;
     this.#events.after(Math.max(0, atMs - this.#events.nowMs), () => {

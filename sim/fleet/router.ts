@@ -14,7 +14,7 @@ export interface Router {
   release(id: string, outcome: PermitOutcome, nowMs: number): readonly Sent[];
   heartbeat(beat: Heartbeat, nowMs: number): readonly Sent[];
   sweep(nowMs: number): readonly Sent[];
-  nextDeadlineMs(): number | null;
+  nextDeadlineMs(nowMs: number): number | null;
 }
 
 export type Answer =

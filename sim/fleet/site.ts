@@ -58,6 +58,7 @@ export class Site {
   #tallies = new Map<string, Counts>();
   #served: Served[] = [];
   #sequence = 0;
+  readonly #spec: EngineSpec;
   readonly #options: SiteOptions;
 
   constructor(
@@ -69,6 +70,7 @@ export class Site {
   ) {
     this.replicas = replicas;
     this.#events = events;
+    this.#spec = spec;
     this.#options = options;
     for (const id of replicas) {
       this.#engines.set(id, new StepEngine(spec, sizes, events));
@@ -186,6 +188,8 @@ export class Site {
       waiting: engine.waiting,
       kvCacheUsage: engine.cacheUsage,
       gpuMemoryUsage: null,
+      cacheTokens: this.#spec.gpuTokens,
+      hostCacheTokens: this.#spec.hostTokens,
       bootId: `${id}/${this.#boots.get(id) ?? 0}`,
     };
   }

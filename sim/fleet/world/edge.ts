@@ -22,7 +22,9 @@ import type { VirtualTime } from "./virtual-time.ts";
 export interface Stream {
   readonly seat: Seat;
   /** Resolves when it ends; how much came before it broke off, where it did. */
-  readonly over: Promise<{ readonly kind: "whole" } | { readonly kind: "cut"; readonly emittedTokens: number }>;
+  readonly over: Promise<
+    { readonly kind: "whole" } | { readonly kind: "cut"; readonly emittedTokens: number }
+  >;
 }
 
 type Called =

@@ -5,11 +5,12 @@ import type { Position } from "../../../src/routing/geo.ts";
 
 export const MODEL: Model = { id: "sim", kind: "generate", version: 1, createdAtMs: 0 };
 
-const REGIONS: readonly { readonly id: string; readonly hint: LocationHint; readonly position: Position }[] = [
-  { id: "frankfurt", hint: "weur", position: { latitude: 50.1, longitude: 8.7 } },
-  { id: "virginia", hint: "enam", position: { latitude: 39, longitude: -77.5 } },
-  { id: "tokyo", hint: "apac-ne", position: { latitude: 35.6, longitude: 139.7 } },
-];
+const REGIONS: readonly { readonly id: string; readonly hint: LocationHint; readonly position: Position }[] =
+  [
+    { id: "frankfurt", hint: "weur", position: { latitude: 50.1, longitude: 8.7 } },
+    { id: "virginia", hint: "enam", position: { latitude: 39, longitude: -77.5 } },
+    { id: "tokyo", hint: "apac-ne", position: { latitude: 35.6, longitude: 139.7 } },
+  ];
 export const REGION_NAMES = REGIONS.map(({ id }) => id);
 
 export function poolOf(id: string, concurrencyPerReplica: number): Pool {

@@ -62,6 +62,12 @@ export class PoolObject {
     if (life === this.life) this.#pool.extend(id, replica, this.#time.nowMs);
   }
 
+  started(id: string, life: number): void {
+    if (life !== this.life) return;
+    this.#resolve(this.#pool.started(id, this.#time.nowMs));
+    this.#changed();
+  }
+
   release(id: string, outcome: PermitOutcome, life: number): void {
     if (life !== this.life) return;
     this.#waiters.delete(id);
@@ -89,8 +95,9 @@ export class PoolObject {
   /** Memory is gone; what was written is not. */
   restart(): void {
     const known: readonly ReplicaReport[] = this.#pool.reports();
+    const options = { saved: this.#pool.save(), savedBreakers: this.#pool.saveBreakers() };
     const waiters = [...this.#waiters.values()];
-    this.#pool = new Pool(known, this.#time.nowMs);
+    this.#pool = new Pool(known, this.#time.nowMs, options);
     this.#waiters = new Map();
     this.life += 1;
     this.#epoch += 1_000_000;
@@ -121,7 +128,7 @@ export class PoolObject {
   }
 
   #sweepLater(): void {
-    const atMs = this.#pool.nextDeadlineMs();
+    const atMs = this.#pool.nextDeadlineMs(this.#time.nowMs);
     if (atMs === null || atMs >= this.#sweepAtMs) return;
     this.#sweepAtMs = atMs;
     const { life } = this;

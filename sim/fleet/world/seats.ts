@@ -90,7 +90,7 @@ function seatOf(edge: Edge, candidate: Candidate, id: string, { replica }: Grant
     candidate,
     replica,
     id,
-    started: () => undefined,
+    started: () => tell(() => object.started(id, life)),
     extend: () => tell(() => object.extend(id, replica, life)),
     release: (outcome) => tell(() => object.release(id, outcome, life)),
   };
