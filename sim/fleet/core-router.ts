@@ -14,7 +14,7 @@ export function askOf(
   call: Call,
   id: string,
   config: PoolConfig,
-  { waitMs, exclude = [], firstTokenByMs = null, resumes = false }: AskOptions,
+  { waitMs, exclude = [], firstTokenByMs = null, resumes = false, sinceMs }: AskOptions,
 ): AcquireAsk {
   return {
     id,
@@ -22,6 +22,7 @@ export function askOf(
     exclude,
     waitMs,
     ...(resumes ? { resumes } : {}),
+    ...(sinceMs === undefined ? {} : { sinceMs }),
     work: {
       promptTokens: call.estimatedTokens,
       outputTokens: EXPECTED_OUTPUT_TOKENS,
@@ -41,6 +42,8 @@ interface AskOptions {
   readonly exclude?: readonly string[];
   readonly firstTokenByMs?: number | null;
   readonly resumes?: boolean;
+  /** When it first asked, if not now. */
+  readonly sinceMs?: number;
 }
 
 /** The pool that production runs, as one of the routers of a replay. */

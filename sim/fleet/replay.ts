@@ -9,6 +9,9 @@ import type { EngineSpec } from "./step-engine.ts";
 /** From one machine of a region to the next, one way. */
 const HOP_MS = 1;
 const BEAT_MS = 1_000;
+/** A refused call comes again as the usual SDKs do it: when it was told to, and not sooner than these. */
+const BACK_OFF_MIN_MS = 500;
+const BACK_OFF_MAX_MS = 8_000;
 export const MODEL = "sim";
 
 /** What became of one call. Milliseconds from its arrival at the router. */
@@ -40,7 +43,7 @@ export interface ReplayOptions {
 
 /**
  * Plays a trace against one pool: a call arrives, the router sends or holds it, the engine serves it. Follow one with
- * `arrive` → `take` → `send` → `ended`. A refused one comes again when it was told to, as SDKs do.
+ * `arrive` → `take` → `send` → `ended`.
  */
 export function replay(options: ReplayOptions): Replay {
   const played = new Player(options);
@@ -90,7 +93,8 @@ class Player {
     if (answer.kind !== "refused") return;
     outcome.refusals += 1;
     this.#byId.delete(id);
-    this.#events.after(Math.max(1, answer.retryAfterMs), () => this.#arrive(outcome));
+    const backOffMs = Math.min(BACK_OFF_MAX_MS, BACK_OFF_MIN_MS * 2 ** outcome.refusals);
+    this.#events.after(Math.max(backOffMs, answer.retryAfterMs), () => this.#arrive(outcome));
   }
 
   #send(id: string, outcome: Outcome, { replica }: Extract<Answer, { kind: "granted" }>): void {

@@ -1,3 +1,4 @@
+import { TOKEN_GAP_TIMEOUT_MS } from "../../src/bounds.ts";
 import type { ReplicaReport, Tally } from "../../src/contract/report.ts";
 import type { Heartbeat, PoolConfig, Served } from "../../src/routing/messages.ts";
 import type { Events } from "../world/events.ts";
@@ -147,6 +148,8 @@ export class Site {
     else this.#faults.set(replica, fault);
     this.engine(replica).slow(fault?.kind === "slow" ? fault.factor : 1);
     this.engine(replica).freeze(fault?.kind === "hangs");
+    if (fault?.kind === "hangs")
+      this.#events.after(TOKEN_GAP_TIMEOUT_MS, () => this.#cutSilent(replica, fault));
   }
 
   /** Its process is gone, with all that ran there. */
@@ -209,6 +212,17 @@ export class Site {
     if (running.firstTokenMs !== null || this.#running.get(replica)!.get(running.id) !== running) return;
     this.abort(replica, running.id);
     this.#refuse(replica, running.events, "silent");
+  }
+
+  /** Streams that got no token for too long are cut, so that another replica carries them on. */
+  #cutSilent(replica: string, fault: Fault): void {
+    if (this.#faults.get(replica) !== fault) return;
+    for (const running of [...this.#running.get(replica)!.values()]) {
+      if (running.firstTokenMs === null) continue;
+      const emitted = this.progress(replica, running.id);
+      this.abort(replica, running.id);
+      this.#refuse(replica, running.events, "silent", emitted);
+    }
   }
 
   #refuse(replica: string, events: CallEvents, why: Failure, emittedTokens = 0): void {

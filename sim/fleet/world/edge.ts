@@ -71,7 +71,7 @@ export class Edge {
     const atMs = this.time.nowMs;
     const request: Request = {
       ...{ id: `req_${call.index}`, hash: mix32(call.index), call, candidates: this.#ranked(call) },
-      ...{ startByMs: atMs + START_DEADLINE_MS, tried: new Map(), attempts: 0, resumes: 0, deaths: 0 },
+      ...{ atMs, startByMs: atMs + START_DEADLINE_MS, tried: new Map(), attempts: 0, resumes: 0, deaths: 0 },
     };
     const seen = { call, city: this.city.name, atMs, region: null, firstTokenMs: null, pausedMs: null };
     let error = "no_capacity";

@@ -8,6 +8,7 @@ export interface Request {
   readonly hash: number;
   readonly call: Call;
   readonly candidates: readonly Candidate[];
+  readonly atMs: number;
   readonly startByMs: number;
   readonly tried: Map<string, { readonly replicas: readonly string[]; readonly out: boolean }>;
   attempts: number;

@@ -17,6 +17,8 @@ export interface Seat {
   release(outcome: PermitOutcome): void;
 }
 
+/** A pool that does not say how long a request will be held is taken to hold it this long. */
+const UNKNOWN_WAIT_MS = 2_000;
 /** Replicas of one pool that may fail a request before that pool comes last. */
 const TRIES_PER_POOL = 2;
 
@@ -25,62 +27,116 @@ export function markTried({ tried }: Request, { candidate, replica }: Seat, pool
   tried.set(candidate.pool.id, { replicas, out: poolOut || replicas.length >= TRIES_PER_POOL });
 }
 
+/** A place in a pool's queue, and how long it expects to hold the request. */
+interface Place {
+  readonly candidate: Candidate;
+  readonly predictedWaitMs: number;
+  taken(): Promise<Seat | Refused>;
+  leave(): void;
+}
+
+type Found =
+  | { readonly kind: "seat"; readonly seat: Seat }
+  | { readonly kind: "place"; readonly place: Place }
+  | Refused;
+
 /**
- * The first pool of the ranked ones that takes it now; where none does, a place in the queue of the one that expects to
- * send it soonest. Null: nobody takes it.
+ * A seat where the first token is expected soonest. A pool that failed this request is asked again only when it is the
+ * only kind there is: while another merely lacks room, a second try of that one comes sooner than a region's return.
  */
 export async function takeSeat(edge: Edge, request: Request, mayWait: boolean): Promise<Seat | null> {
-  const { tried } = request;
   const may = request.candidates.filter(({ excluded }) => excluded === null || excluded === "no_replica");
-  const isOut = ({ pool }: Candidate) => tried.get(pool.id)?.out ?? false;
-  const open = [...may.filter((one) => !isOut(one)), ...may.filter(isOut)];
-  const full: Candidate[] = [];
-  for (const candidate of open) {
-    const taken = await askPool(edge, request, candidate, 0);
-    if (!("kind" in taken)) return taken;
-    if (taken.reason !== "no_replica") full.push(candidate);
+  const isOut = ({ pool }: Candidate) => request.tried.get(pool.id)?.out ?? false;
+  const fresh = may.filter((one) => !isOut(one));
+  return walk(edge, request, fresh.length > 0 ? fresh : may, mayWait);
+}
+
+/** Best first. A pool that would hold it longer than the next one needs altogether is left for that one. */
+async function walk(
+  edge: Edge,
+  request: Request,
+  open: readonly Candidate[],
+  mayWait: boolean,
+): Promise<Seat | null> {
+  const waitMs = () => (mayWait ? Math.min(POOL_WAIT_MAX_MS, request.startByMs - edge.time.nowMs) : 0);
+  let best: { readonly candidate: Candidate; readonly inMs: number } | null = null;
+  for (const [index, candidate] of open.entries()) {
+    const found = await askPool(edge, request, candidate, Math.max(0, waitMs()));
+    if (found.kind === "seat") return found.seat;
+    if (found.kind === "refused") continue;
+    const inMs = Math.max(0, candidate.predictedMs - candidate.waitMs) + found.place.predictedWaitMs;
+    const nextMs = open[index + 1]?.predictedMs ?? Infinity;
+    if (inMs <= Math.min(nextMs, best?.inMs ?? Infinity)) return wait(edge, request, open, found.place);
+    found.place.leave();
+    if (best === null || inMs < best.inMs) best = { candidate, inMs };
   }
-  for (const candidate of mayWait ? full : []) {
-    const waitMs = Math.min(POOL_WAIT_MAX_MS, request.startByMs - edge.time.nowMs);
-    if (waitMs <= 0) return null;
-    const taken = await askPool(edge, request, candidate, waitMs);
-    if (!("kind" in taken)) return taken;
-  }
-  return null;
+  if (best === null) return null;
+  const found = await askPool(edge, request, best.candidate, Math.max(0, waitMs()));
+  if (found.kind === "seat") return found.seat;
+  return found.kind === "place" ? wait(edge, request, open, found.place) : null;
+}
+
+/** When its pool gives it up, the others are asked. */
+async function wait(
+  edge: Edge,
+  request: Request,
+  open: readonly Candidate[],
+  { candidate, taken }: Place,
+): Promise<Seat | null> {
+  const answer = await taken();
+  if (!("kind" in answer)) return answer;
+  const others = open.filter((one) => one !== candidate);
+  return others.length === 0 ? null : walk(edge, request, others, true);
 }
 
 /** One pool's answer. An object that cannot be reached is done without; one that restarted is asked again. */
-async function askPool(
-  edge: Edge,
-  request: Request,
-  candidate: Candidate,
-  waitMs: number,
-): Promise<Seat | Refused> {
+async function askPool(edge: Edge, request: Request, candidate: Candidate, waitMs: number): Promise<Found> {
   const region = edge.regionOf(candidate);
   const id = `${request.id}/${request.attempts}`;
   const ask = askOf(request.call, id, region.config, {
     waitMs,
     exclude: request.tried.get(candidate.pool.id)?.replicas ?? [],
     resumes: request.resumes > 0,
-    firstTokenByMs: null,
+    sinceMs: request.atMs,
   });
   const asking = edge.ask(candidate, () => [region.object.acquire(ask), region.object.life] as const);
   const answered = await edge.time.within(asking, OBJECT_CALL_TIMEOUT_MS);
   if (answered === null) return failStatic(edge, request, candidate, id);
   const [acquired, life] = answered;
-  if (acquired.answer.kind === "refused") return acquired.answer;
-  try {
-    const granted = "granted" in acquired ? await heldFor(edge, acquired, waitMs) : acquired.answer;
-    if (granted === null) return failStatic(edge, request, candidate, id);
-    return granted.kind === "granted" ? seatOf(edge, candidate, id, granted, life) : granted;
-  } catch {
-    // The object was restarted while it waited there: it queues again, and its first arrival counts.
-    return askPool(edge, request, candidate, waitMs);
+  const seatAt = (grant: Grant) => seatOf(edge, candidate, id, grant, life);
+  if ("granted" in acquired) {
+    const { predictedWaitMs = UNKNOWN_WAIT_MS } = acquired.answer;
+    const place: Place = {
+      candidate,
+      predictedWaitMs,
+      leave: () => seatAt({ kind: "granted", replica: "" }).release("not_used"),
+      taken: () => takenAt(edge, request, candidate, acquired, seatAt, waitMs),
+    };
+    return { kind: "place", place };
   }
+  const { answer } = acquired;
+  return answer.kind === "granted" ? { kind: "seat", seat: seatAt(answer) } : answer;
 }
 
-function heldFor(edge: Edge, { granted }: Extract<Acquired, { granted: unknown }>, waitMs: number) {
-  return edge.time.within(granted, waitMs + OBJECT_CALL_TIMEOUT_MS);
+async function takenAt(
+  edge: Edge,
+  request: Request,
+  candidate: Candidate,
+  { granted }: Extract<Acquired, { granted: unknown }>,
+  seatAt: (grant: Grant) => Seat,
+  waitMs: number,
+): Promise<Seat | Refused> {
+  const late: Refused = { kind: "refused", reason: "waited_too_long", retryAfterMs: 0 };
+  try {
+    const answer = await edge.time.within(granted, waitMs + OBJECT_CALL_TIMEOUT_MS);
+    if (answer === null) return late;
+    return answer.kind === "granted" ? seatAt(answer) : answer;
+  } catch {
+    // The object was restarted while it waited there: it queues again, and its first arrival counts.
+    const again = await askPool(edge, request, candidate, waitMs);
+    if (again.kind === "seat") return again.seat;
+    return again.kind === "place" ? again.place.taken() : again;
+  }
 }
 
 function seatOf(edge: Edge, candidate: Candidate, id: string, { replica }: Grant, life: number): Seat {
@@ -97,7 +153,7 @@ function seatOf(edge: Edge, candidate: Candidate, id: string, { replica }: Grant
 }
 
 /** By hash, among the replicas that the directory's last word calls usable. */
-function failStatic(edge: Edge, request: Request, candidate: Candidate, id: string): Seat | Refused {
+function failStatic(edge: Edge, request: Request, candidate: Candidate, id: string): Found {
   const exclude = request.tried.get(candidate.pool.id)?.replicas ?? [];
   const usable = (candidate.state?.replicas ?? []).filter(
     (replica) => replica.usable && !exclude.includes(replica.id),
@@ -106,5 +162,6 @@ function failStatic(edge: Edge, request: Request, candidate: Candidate, id: stri
   edge.counts.failedStatic += 1;
   const replica = usable[request.hash % usable.length]!.id;
   const nothing = () => undefined;
-  return { candidate, replica, id, started: nothing, extend: nothing, release: nothing };
+  const seat = { candidate, replica, id, started: nothing, extend: nothing, release: nothing };
+  return { kind: "seat", seat };
 }
