@@ -6,7 +6,7 @@ import {
   START_DEADLINE_MS,
 } from "../../../src/bounds.ts";
 import { distanceKm, expectedRttMs } from "../../../src/routing/geo.ts";
-import { type Candidate, rank } from "../../../src/routing/rank.ts";
+import { type Candidate, drawn, rank } from "../../../src/routing/rank.ts";
 import type { Call } from "../cast.ts";
 import { mix32 } from "../hash.ts";
 import type { Failure } from "../site.ts";
@@ -161,10 +161,16 @@ export class Edge {
     }
   }
 
-  #ranked(_call: Call): Candidate[] {
-    const pools = [...this.#regions.values()].map(({ pool }) => pool);
-    const states = this.#directory.view(this.time.nowMs);
-    return rank({ model: MODEL, pools, states, client: this.city.position, regions: null });
+  /** Nothing is measured and nothing turned away is remembered: distance and the directory's word decide. */
+  #ranked({ band, estimatedTokens }: Call): Candidate[] {
+    const { nowMs } = this.time;
+    const ranked = rank({
+      ...{ model: MODEL, client: this.city.position, regions: null, band, promptTokens: estimatedTokens },
+      pools: [...this.#regions.values()].map(({ pool }) => pool),
+      states: this.#directory.view(nowMs),
+      ...{ nowMs, rtts: new Map(), turned: new Map() },
+    });
+    return drawn(ranked, this.random);
   }
 
   #wayMs({ pool }: Region): number {

@@ -1,6 +1,6 @@
 import { OBJECT_CALL_TIMEOUT_MS, POOL_WAIT_MAX_MS } from "../../../src/bounds.ts";
 import type { Grant, PermitOutcome, Refused } from "../../../src/routing/messages.ts";
-import type { Candidate } from "../../../src/routing/rank.ts";
+import { type Candidate, mayAsk } from "../../../src/routing/rank.ts";
 import { askOf } from "../core-router.ts";
 import type { Edge } from "./edge.ts";
 import type { Acquired } from "./pool-object.ts";
@@ -45,7 +45,7 @@ type Found =
  * only kind there is: while another merely lacks room, a second try of that one comes sooner than a region's return.
  */
 export async function takeSeat(edge: Edge, request: Request, mayWait: boolean): Promise<Seat | null> {
-  const may = request.candidates.filter(({ excluded }) => excluded === null || excluded === "no_replica");
+  const may = request.candidates.filter(mayAsk);
   const isOut = ({ pool }: Candidate) => request.tried.get(pool.id)?.out ?? false;
   const fresh = may.filter((one) => !isOut(one));
   return walk(edge, request, fresh.length > 0 ? fresh : may, mayWait);
