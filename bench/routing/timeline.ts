@@ -15,7 +15,7 @@ const LEFT = 54;
 const RIGHT = 16;
 const TOP = 84;
 const HEIGHT = 300;
-const TICKS_MS = [100, 300, 1_000, 3_000, 10_000, 30_000];
+const TICKS_MS = [50, 100, 300, 1_000, 3_000, 10_000, 30_000];
 
 export function timeline({ title }: Scenario, { seen, marks }: Report): string {
   const lastMs = Math.max(...seen.map(({ atMs }) => atMs), ...marks.map(({ toMs }) => toMs));
@@ -65,15 +65,15 @@ function groupsOf({ seen }: Pick<Report, "seen">) {
       region === name && firstTokenMs !== null ? [{ atMs, ms: firstTokenMs }] : [],
     ),
   }));
-  const paused = seen.flatMap(({ pausedMs, atMs, firstTokenMs }): Point[] =>
-    pausedMs === null ? [] : [{ atMs: atMs + (firstTokenMs ?? 0), ms: pausedMs }],
+  const paused = seen.flatMap(({ pausedMs, brokeAtMs }): Point[] =>
+    pausedMs === null || brokeAtMs === null ? [] : [{ atMs: brokeAtMs + pausedMs, ms: pausedMs }],
   );
   const errors = seen.flatMap(({ end, atMs, endMs }): Point[] =>
     end === "error" ? [{ atMs, ms: endMs - atMs }] : [],
   );
   return [
     ...regions,
-    { name: "pause of a stream carried on", color: PAUSE, points: paused },
+    { name: "pause of a stream, when it went on", color: PAUSE, points: paused },
     { name: "error", color: ERROR, points: errors },
   ];
 }

@@ -8,7 +8,7 @@ import { check, count, type Mark, quantileMs, type Report, type Scenario } from 
 
 /** Two thousand people read their streams when the region under them dies; others ask elsewhere for the first time. */
 const STREAMS = 2_000;
-const STREAM = { promptTokens: 600, outputTokens: 1_500 };
+const STREAM = { promptTokens: 600, outputTokens: 3_000 };
 const FRESH_PER_SECOND = 40;
 const FRESH = { promptTokens: 1_500, outputTokens: 60 };
 const STARTED_BY_MS = 20_000;
@@ -36,6 +36,7 @@ export const massResume: Scenario = {
           "≤",
           0,
         ),
+        check("streams that broke off", shared.broken, "≥", STREAMS),
         check("streams carried on, share", shared.carriedOn, "≥", 0.99),
         check("p99 of new requests in America, ms", shared.p99Ms, "≤", 2_000),
       ],
@@ -60,12 +61,13 @@ async function playOnce(seed: number, haveShare: boolean) {
   world.at(DIES_AT_MS, () => world.region("frankfurt").die());
   const seen = await world.play();
   const fresh = seen.filter(({ call }) => call.place === AMERICA);
-  const broken = seen.filter(({ pausedMs, end }) => pausedMs !== null || end === "cut");
+  const broken = seen.filter(({ brokeAtMs }) => brokeAtMs !== null);
   const pauses = broken.flatMap(({ pausedMs }) => pausedMs ?? []).sort((one, other) => one - other);
   const at = (fromMs: number, toMs: number) =>
     quantileMs(fresh.filter(({ atMs }) => atMs >= fromMs && atMs < toMs) as Seen[], 0.99);
   return {
     seen,
+    broken: broken.length,
     carriedOn: pauses.length / Math.max(1, broken.length),
     pauseMs: Math.round(pauses[pauses.length >> 1] ?? 0),
     p99Ms: at(DIES_AT_MS, DIES_AT_MS + WATCHED_MS),

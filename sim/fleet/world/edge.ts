@@ -73,7 +73,7 @@ export class Edge {
       ...{ id: `req_${call.index}`, hash: mix32(call.index), call, candidates: this.#ranked(call) },
       ...{ atMs, startByMs: atMs + START_DEADLINE_MS, tried: new Map(), attempts: 0, resumes: 0, deaths: 0 },
     };
-    const seen = { call, city: this.city.name, atMs, region: null, firstTokenMs: null, pausedMs: null };
+    const seen = { call, city: this.city.name, atMs, region: null, firstTokenMs: null, ...UNBROKEN };
     let error = "no_capacity";
     while (request.attempts < ATTEMPTS_MAX && this.time.nowMs < request.startByMs) {
       const seat = await takeSeat(this, request, true);
@@ -136,20 +136,20 @@ export class Edge {
     return answer;
   }
 
-  async #pipe(request: Request, stream: Stream): Promise<Pick<Seen, "endMs" | "end" | "pausedMs">> {
+  async #pipe(request: Request, stream: Stream): Promise<Pick<Seen, "endMs" | "end" | "brokeAtMs" | "pausedMs">> {
     const over = await this.#kept(stream);
     if (over.kind === "whole") {
       stream.seat.release("answered");
-      return { endMs: this.time.nowMs, end: "whole", pausedMs: null };
+      return { endMs: this.time.nowMs, end: "whole", ...UNBROKEN };
     }
     stream.seat.release("failed");
     const brokeAtMs = this.time.nowMs;
     const next = await resume(this, request, stream.seat, over.emittedTokens);
-    if (next === null) return { endMs: this.time.nowMs, end: "cut", pausedMs: null };
+    if (next === null) return { endMs: this.time.nowMs, end: "cut", brokeAtMs, pausedMs: null };
     const pausedMs = this.time.nowMs - brokeAtMs;
     const rest = await this.#kept(next);
     next.seat.release(rest.kind === "whole" ? "answered" : "failed");
-    return { endMs: this.time.nowMs, end: rest.kind, pausedMs };
+    return { endMs: this.time.nowMs, end: rest.kind, brokeAtMs, pausedMs };
   }
 
   /** Extends the permit for as long as the stream runs. */
@@ -178,5 +178,6 @@ export class Edge {
   }
 }
 
+const UNBROKEN = { brokeAtMs: null, pausedMs: null };
 /** How long the platform tries to connect to an origin that does not answer. */
 const CONNECT_TIMEOUT_MS = 5_000;

@@ -26,7 +26,9 @@ export interface Seen {
   /** Null: an error instead of the first byte. */
   readonly firstTokenMs: number | null;
   readonly endMs: number;
-  /** The stream broke off, and this long after it went on; null: it never broke. */
+  /** When the stream broke off; null: it never did. */
+  readonly brokeAtMs: number | null;
+  /** And how long after that it went on. */
   readonly pausedMs: number | null;
   readonly end: "whole" | "cut" | "error";
   /** Why there was no first byte. */

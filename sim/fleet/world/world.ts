@@ -70,7 +70,13 @@ export class World {
   async #serve(call: Call): Promise<void> {
     const seen = await this.#edgeAt(call).infer(call);
     this.#open -= 1;
-    this.seen.push({ ...seen, atMs: seen.atMs - WARM_UP_MS, endMs: seen.endMs - WARM_UP_MS });
+    const sinceStart = (ms: number) => ms - WARM_UP_MS;
+    this.seen.push({
+      ...seen,
+      atMs: sinceStart(seen.atMs),
+      endMs: sinceStart(seen.endMs),
+      brokeAtMs: seen.brokeAtMs === null ? null : sinceStart(seen.brokeAtMs),
+    });
   }
 
   #edgeAt({ place }: Call): Edge {
