@@ -146,16 +146,9 @@ export const HEARTBEAT_SILENCE_MAX_MS = 10_000;
 export const POOL_RECOVERY_MS = PERMIT_EXTEND_MS + 5_000;
 /** Bodies that edges hold for those who wait at one pool object. */
 export const POOL_QUEUE_MAX_BYTES = 256 * 1024 * 1024;
-/**
- * A held request is sent while fewer uncached tokens than this are ahead at its replica: about what one computes while
- * the next is on its way. More would be a queue in the engine, first come first served; `npm run bench:routing` has the
- * first token 10 % later with 4,096 at 1.6× and 6 % later near saturation.
- */
+/** A held request is sent while fewer uncached tokens are ahead there: what is computed while the next is on its way. */
 export const PREFILL_AHEAD_MAX_TOKENS = 512;
-/**
- * Tenants whose weighted tokens differ by less than this are served level, and the shortest prompt goes first: what eight
- * replicas compute in some three seconds. Without it a queue of many tenants goes by tenant alone.
- */
+/** Tenants within so many weighted tokens are level, and the shortest prompt goes first: some 3 s of eight replicas. */
 export const FAIR_SLACK_TOKENS = 262_144;
 /** Share of a replica's KV memory that sent requests may take, by their prompt and expected output. */
 export const KV_IN_FLIGHT_MAX = 0.9;

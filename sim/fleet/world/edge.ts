@@ -136,7 +136,10 @@ export class Edge {
     return answer;
   }
 
-  async #pipe(request: Request, stream: Stream): Promise<Pick<Seen, "endMs" | "end" | "brokeAtMs" | "pausedMs">> {
+  async #pipe(
+    request: Request,
+    stream: Stream,
+  ): Promise<Pick<Seen, "endMs" | "end" | "brokeAtMs" | "pausedMs">> {
     const over = await this.#kept(stream);
     if (over.kind === "whole") {
       stream.seat.release("answered");

@@ -95,7 +95,7 @@ export class PoolObject {
   /** Memory is gone; what was written is not. */
   restart(): void {
     const known: readonly ReplicaReport[] = this.#pool.reports();
-    const options = { saved: this.#pool.save(), savedBreakers: this.#pool.saveBreakers() };
+    const options = { saved: this.#pool.save(), savedBreakers: this.#pool.breakers.save() };
     const waiters = [...this.#waiters.values()];
     this.#pool = new Pool(known, this.#time.nowMs, options);
     this.#waiters = new Map();

@@ -11,7 +11,7 @@ const optionsAt = (speed: number, seed = 1) => ({ seed, speed, tenants: 20, inte
 const meanMs = (contender: Contender, seed = 1) =>
   measure({ lines, contender, engine: "h", cast: optionsAt(1.6, seed) }).meanMs;
 
-describe("a replay of the sample", () => {
+describe("a replay of the sample", { timeout: 60_000 }, () => {
   it.each<Contender>(["predicted-ttft", "plain chwbl", "plain random"])(
     "conserves requests under %s: each starts once, ends once, after it started",
     (contender) => {
