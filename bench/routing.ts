@@ -104,7 +104,7 @@ function promptTokens(lines: readonly TraceLine[]): number {
 function print(cells: readonly Cell[], overloads: readonly Overload[], goals: readonly Goal[]): void {
   const { engines, seeds } = plan;
   console.log(
-    `${lines.length} requests of ${flags.trace ? "a trace" : "the bundled sample"}, 8 replicas, means of ${seeds} seeds. ` +
+    `${lines.length} requests of ${flags.trace ? "a trace" : "the bundled sample"}, 8 replicas, seeds averaged: ${seeds}. ` +
       `Made up, since no trace has them: ${TENANTS} tenants with a salt each, bands, errors of estimates.\n`,
   );
   for (const engine of engines) {

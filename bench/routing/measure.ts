@@ -93,8 +93,9 @@ export function figuresOf(
     p50Ms: waits[Math.floor(count * 0.5)]!,
     p99Ms: waits[Math.floor(count * 0.99)]!,
     hits: hitTokens / sum(cast.calls, ({ promptTokens }) => promptTokens),
-    hitsOfPooled: hitTokens / ideal.pooledTokens,
-    hitsOfInfinite: hitTokens / ideal.infiniteTokens,
+    // A trace without shared prefixes: nothing to find, and nothing missed.
+    hitsOfPooled: hitTokens / ideal.pooledTokens || 1,
+    hitsOfInfinite: hitTokens / ideal.infiniteTokens || 1,
     goodputPerSecond: (met * 1_000) / windowMs,
     attainment: met / count,
     tokensPerSecond: (sum(ended, ({ call }) => call.promptTokens + call.outputTokens) * 1_000) / windowMs,
