@@ -4,7 +4,13 @@ import { parseArgs } from "node:util";
 import { readTrace, type TraceLine } from "../sim/fleet/trace.ts";
 import { type Cell, curve, type Plan, runsOf } from "./routing/curve.ts";
 import { type Goal, goalsOf, OURS } from "./routing/goals.ts";
-import { CONTENDERS, type Contender, type EngineName, TENANTS } from "./routing/measure.ts";
+import {
+  CONTENDERS,
+  type Contender,
+  DEFAULT_CONTENDERS,
+  type EngineName,
+  TENANTS,
+} from "./routing/measure.ts";
 import { INTERACTIVE_SHARE, type Overload, overload } from "./routing/overload.ts";
 import { loadPicture } from "./routing/pictures.ts";
 import { COLUMNS, figureTable, goalTable, overloadTable } from "./routing/tables.ts";
@@ -68,12 +74,12 @@ if (flags.json) {
 process.exitCode = goals.every(({ met }) => met) ? 0 : 1;
 
 function planOf(lines: readonly TraceLine[]): Plan {
-  const contenders = (flags.policies?.split(",") ?? [...CONTENDERS]) as Contender[];
+  const contenders = (flags.policies?.split(",") ?? [...DEFAULT_CONTENDERS]) as Contender[];
   const engines = (flags.engine?.split(",") ?? ["h", "gpu"]) as EngineName[];
   const speeds = (flags.speed ?? (flags.quick ? "1,1.6,2.2" : "1,1.3,1.6,1.9,2.2,2.6"))
     .split(",")
     .map(Number);
-  const seeds = Number(flags.seeds ?? (flags.quick ? 1 : 3));
+  const seeds = Number(flags.seeds ?? (flags.quick ? 1 : 2));
   const isKnown =
     contenders.every((one) => CONTENDERS.includes(one)) &&
     engines.every((one) => one === "h" || one === "gpu") &&

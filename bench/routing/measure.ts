@@ -13,10 +13,10 @@ import { POLICIES, type PolicyName } from "../../src/routing/messages.ts";
 export type EngineName = keyof typeof ENGINES;
 /** The pool's own policies, and the ones that it is compared with; where both have one of a name, ours says so. */
 export type Contender = PolicyName | `plain ${BaselineName}`;
-export const CONTENDERS: readonly Contender[] = [
-  ...BASELINES.map((name) => `plain ${name}` as const),
-  ...POLICIES,
-];
+const PLAIN = BASELINES.map((name) => `plain ${name}` as const);
+export const CONTENDERS: readonly Contender[] = [...PLAIN, ...POLICIES];
+/** The pool's other policies are played when they are named: past saturation each takes a minute. */
+export const DEFAULT_CONTENDERS: readonly Contender[] = ["predicted-ttft", ...PLAIN];
 
 export const REPLICAS = Array.from({ length: 8 }, (_, index) => `replica-${index}`);
 export const TENANTS = 20;
