@@ -49,7 +49,9 @@ async function usableModels(request: Request, env: Env) {
   }
   const { catalogue } = await viewFrom(request, env);
   return catalogue.models
-    .filter(({ id }) => checked.models === null || checked.models.includes(id))
+    .filter(({ id, revision }) => {
+      return revision === undefined && (checked.models === null || checked.models.includes(id));
+    })
     .map(({ id, createdAtMs, contextTokens }) => ({
       id,
       object: "model",

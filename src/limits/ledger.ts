@@ -1,21 +1,26 @@
 import { FIRST_STEP_TOKENS, START_DEADLINE_MS, UNREPORTED_GRACE_MS } from "../bounds.ts";
-import { EVEN_WEIGHTS, type KeyRecord, type Limits, type TenantRecord } from "../catalogue.ts";
+import { EVEN_WEIGHTS, type KeyRecord, keyBands, type Limits, type TenantRecord } from "../catalogue.ts";
 import type { Usage } from "../contract/report.ts";
 import { keyDenial, modelDenial } from "./access.ts";
 import { type Ask, latest, wholeBudget } from "./account.ts";
-import type { BudgetReport, KeyCheck, ReserveAnswer, ReserveAsk } from "./messages.ts";
+import type { BudgetReport, ReserveAnswer, ReserveAsk } from "./messages.ts";
 import type { Purse } from "./purse.ts";
 import {
   awaited,
   difference,
+  elected,
   holdAheadTokens,
+  isHeardOf,
   isOver,
+  isRacing,
+  likelyWinner,
   owedTokens,
   type Reservation,
   reported,
   usageOf,
   usedTokens,
 } from "./reservation.ts";
+import { type WeightedSaved, weigh } from "./saved.ts";
 import { affordableOutput, weighted, weightedUsage } from "./weights.ts";
 
 /**
@@ -39,9 +44,10 @@ export interface Change<P> {
   readonly settled: Usage;
   /** True once per reservation: when its request is counted in the usage table. */
   readonly counted: boolean;
+  readonly saved?: WeightedSaved;
 }
 
-const NO_USAGE: Usage = { promptTokens: 0, cachedTokens: 0, outputTokens: 0 };
+export const NO_USAGE: Usage = { promptTokens: 0, cachedTokens: 0, outputTokens: 0 };
 
 /** Admits a request under every limit of every scope it touches, or under none. */
 export function reserve<P>(
@@ -57,16 +63,11 @@ export function reserve<P>(
   const limits = scopes.map((scope) => limitsOf(book.record, scope));
   const accounts = scopes.map((scope, index) => accountAt(book, scope, limits[index]!, nowMs));
   const whole = Math.min(...limits.map(wholeBudget));
-  if (again)
-    return {
-      answer: admitted(book, accounts, limits, again.heldTokens, ask, whole),
-      change: null,
-    };
-
+  if (again) return { answer: admitted(book, accounts, limits, again.heldTokens, ask, whole), change: null };
   const wanted = askedTokens(ask, whole);
   const { tokens } = wanted;
   const refusals = accounts.flatMap(
-    (account, index) => book.purse.refusal(account, limits[index]!, wanted, nowMs) ?? [],
+    (account, at) => book.purse.refusal(account, limits[at]!, wanted, nowMs) ?? [],
   );
   if (refusals.length > 0) {
     const failure = refusals.reduce(latest);
@@ -113,10 +114,9 @@ export function report<P>(
   if (fellTokens > 0) throw new Error(`limits: usage of ${before.id} fell by ${fellTokens} tokens (I7)`);
   const settled = difference(usageOf(after), usageOf(before));
   const counted = before.state !== "settled" && isOver(after);
-
   let stop = false;
   if (before.state !== "open" || isOver(after)) {
-    const state = unsent && before.state === "void" ? "void" : "settled";
+    const state = (unsent || isRacing(after)) && before.state === "void" ? "void" : "settled";
     ({ accounts, reservation: after } = close(book, accounts, after, state));
   } else {
     ({ accounts, reservation: after } = settleOwed(book, accounts, after, owedTokens(after, false)));
@@ -133,7 +133,8 @@ export function report<P>(
     const nothingAhead = aheadTokens > 0 && after.heldTokens <= heldBackTokens;
     stop = book.record.tenant.overdraft === "stop" && nothingAhead;
   }
-  return { change: { accounts, reservation: after, settled, counted }, stop };
+  const saved = counted ? weigh(message.saved, after.weights) : {};
+  return { change: { accounts, reservation: after, settled, counted, ...saved }, stop };
 }
 
 /** The request no longer runs, its last report is still to come: frees its place among concurrent requests. */
@@ -148,25 +149,21 @@ export function finish<P>(book: Book<P>, requestId: string, nowMs: number): Chan
 export function cancel<P>(book: Book<P>, requestId: string, nowMs: number): Change<P> | null {
   const before = book.reservation(requestId);
   if (before?.state !== "open") return null;
-  const heardOf = before.attempts.length > 0;
+  const heardOf = isHeardOf(before);
   const closed = close(book, accountsOf(book, before, nowMs), before, heardOf ? "settled" : "void");
   return { ...closed, settled: NO_USAGE, counted: heardOf };
 }
 
 /** Ends a reservation whose deadline passed: void if no gate ever reported on it, else settled as reported. */
 export function expire<P>(book: Book<P>, requestId: string, nowMs: number): Change<P> | null {
-  const before = book.reservation(requestId);
-  if (before?.state !== "open" || before.deadlineMs > nowMs) return null;
-  const heardOf = before.attempts.length > 0;
+  const open = book.reservation(requestId);
+  if (open?.state !== "open" || open.deadlineMs > nowMs) return null;
+  // The edge died before it could say who made the answer.
+  const winner = likelyWinner(open);
+  const before = winner === null ? open : (elected(open, winner) ?? open);
+  const heardOf = isHeardOf(before);
   const closed = close(book, accountsOf(book, before, nowMs), before, heardOf ? "settled" : "void");
-  return { ...closed, settled: NO_USAGE, counted: heardOf };
-}
-
-/** Whether a key works at all, without reserving anything. */
-export function checkKey(record: TenantRecord, keyId: string, secretHash: string, nowMs: number): KeyCheck {
-  const key = record.keys.find((candidate) => candidate.id === keyId);
-  const failure = keyDenial(record, key, secretHash, nowMs);
-  return failure ? { ok: false, failure } : { ok: true, models: record.tenant.models ?? null };
+  return { ...closed, settled: difference(usageOf(before), usageOf(open)), counted: heardOf };
 }
 
 export function limitsOf(record: TenantRecord, scope: string): Limits {
@@ -176,7 +173,7 @@ export function limitsOf(record: TenantRecord, scope: string): Limits {
 }
 
 /** Brings what is settled of a reservation to `owed`: out of what it holds as far as that goes. */
-function settleOwed<P>(
+export function settleOwed<P>(
   { purse }: Book<P>,
   accounts: readonly P[],
   reservation: Reservation,
@@ -197,7 +194,7 @@ function settleOwed<P>(
  * nothing ever ran for it (it was open and is void now). A reservation that was closed before holds nothing, so closing
  * it again settles what is new and changes nothing else.
  */
-function close<P>(
+export function close<P>(
   book: Book<P>,
   before: readonly P[],
   open: Reservation,
@@ -240,7 +237,7 @@ function accountAt<P>(book: Book<P>, scope: string, limits: Limits, nowMs: numbe
   return purse.at(book.account(scope) ?? purse.fresh(scope, limits, nowMs), limits, nowMs);
 }
 
-function accountsOf<P>(book: Book<P>, reservation: Reservation, nowMs: number): P[] {
+export function accountsOf<P>(book: Book<P>, reservation: Reservation, nowMs: number): P[] {
   return reservation.scopes.map((scope) => accountAt(book, scope, limitsOf(book.record, scope), nowMs));
 }
 
@@ -292,6 +289,8 @@ function admitted<P>(
       version: tenant.version,
       homeHint: tenant.homeHint,
       regions: tenant.regions ?? null,
+      bands: keyBands(book.record.keys.find(({ id }) => id === ask.keyId) ?? {}),
+      responseCache: tenant.responseCache ?? false,
     },
   };
 }

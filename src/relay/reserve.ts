@@ -37,6 +37,10 @@ export interface Reservation {
   readonly profile: TenantProfile;
   /** Frees the place among concurrent requests before the gate's last report comes. */
   finish(): Promise<void>;
+  /** Before a second attempt is made for the same answer; false: there must be none. */
+  race(attempts: readonly number[]): Promise<boolean>;
+  /** Of those that race this one serves: it is charged, the others are not. */
+  elect(winner: number): Promise<void>;
   /** Nothing ran: gives everything back. */
   cancel(): Promise<void>;
 }
@@ -52,9 +56,9 @@ export class BudgetRefusal extends FailureError {
 
 const profiles = new Map<string, { readonly profile: TenantProfile; readonly atMs: number }>();
 
-/** What this isolate knows of a tenant from its last reservation; null: reserve first, then rank. */
-export function knownProfile(tenantRef: string): TenantProfile | null {
-  const known = profiles.get(tenantRef);
+/** What this isolate knows of a key and its tenant from its last reservation; null: reserve first, then rank. */
+export function knownProfile(keyId: string): TenantProfile | null {
+  const known = profiles.get(keyId);
   return known && Date.now() - known.atMs < PROFILE_FRESH_MS ? known.profile : null;
 }
 
@@ -72,7 +76,7 @@ const leasedUntilMs = new Map<string, number>();
 export async function reserve(exchange: Exchange, model: Model, view: View): Promise<Reservation> {
   const { env, claims, trace, here } = exchange;
   const basis = promptBasis(exchange.call);
-  const promptTokens = estimatePromptTokens(basis, view.learned.get(model.id));
+  const promptTokens = exchange.terms.free ? 0 : estimatePromptTokens(basis, view.learned.get(model.id));
   const ask = await askOf(exchange, promptTokens, model.weights ?? EVEN_WEIGHTS);
   const weightedPrompt = weighted(promptTokens, 0, ask.weights);
   trace.estimatedPromptTokens = ask.promptTokens;
@@ -88,7 +92,7 @@ export async function reserve(exchange: Exchange, model: Model, view: View): Pro
   }
   count("meridian_admissions_total", { mode: answer.mode });
   if (profiles.size >= PROFILE_CACHE_MAX) profiles.clear();
-  profiles.set(claims.tenantRef, { profile: answer.profile, atMs: Date.now() });
+  profiles.set(claims.keyId, { profile: answer.profile, atMs: Date.now() });
   if (leasedUntilMs.size >= PROFILE_CACHE_MAX) leasedUntilMs.clear();
   if (answer.leaseHere) leasedUntilMs.set(`${claims.tenantRef}/${here}`, Date.now() + LEASE_HINT_MS);
   const address = { ...homeOf(claims.tenantRef, claims.homeHint), at: answer.at };
@@ -104,18 +108,21 @@ export async function reserve(exchange: Exchange, model: Model, view: View): Pro
     mode: answer.mode,
     standing: answer.standing,
     profile: answer.profile,
-    finish: () => told(stub.finish(trace.requestId)),
-    cancel: () => told(stub.cancel(trace.requestId)),
+    race: (attempts) =>
+      withDeadline(stub.race(exchange.terms.id, attempts), OBJECT_CALL_TIMEOUT_MS).catch(() => false),
+    elect: (winner) => told(stub.elect(exchange.terms.id, winner)),
+    finish: () => told(stub.finish(exchange.terms.id)),
+    cancel: () => told(stub.cancel(exchange.terms.id)),
   };
 }
 
 async function askOf(
-  { call, claims, trace, here }: Exchange,
+  { call, claims, terms, here }: Exchange,
   promptTokens: number,
   weights: Weights,
 ): Promise<ReserveAsk & { readonly weights: Weights }> {
   return {
-    requestId: trace.requestId,
+    requestId: terms.id,
     from: here,
     keyId: claims.keyId,
     secretHash: claims.secretHash,
@@ -125,7 +132,7 @@ async function askOf(
     weights,
     maxOutputTokens: call.maxOutputTokens,
     choices: call.choices,
-    generates: call.generates,
+    generates: call.generates && !terms.free,
   };
 }
 

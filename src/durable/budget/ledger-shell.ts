@@ -1,15 +1,8 @@
-import {
-  type Book,
-  type Change,
-  cancel,
-  checkKey,
-  expire,
-  finish,
-  report,
-  reserve,
-} from "../../limits/ledger.ts";
+import { checkKey } from "../../limits/access.ts";
+import { type Book, type Change, cancel, expire, finish, report, reserve } from "../../limits/ledger.ts";
 import type { BudgetReport, KeyCheck, ReserveAnswer, ReserveAsk } from "../../limits/messages.ts";
 import type { Purse } from "../../limits/purse.ts";
+import { elect, race } from "../../limits/race.ts";
 import type { Reservation } from "../../limits/reservation.ts";
 import { Tick } from "../tick.ts";
 import { type AccountRows, type Scoped, TenantBook } from "./tenant-book.ts";
@@ -85,6 +78,18 @@ export class LedgerShell<P extends Scoped> {
 
   finish(requestId: string): Promise<void> {
     return this.#change((nowMs) => finish(this.book, requestId, nowMs));
+  }
+
+  race(requestId: string, attempts: readonly number[]): Promise<boolean> {
+    return this.run((nowMs) => {
+      const change = this.book.known ? race(this.book, requestId, attempts) : null;
+      if (change) this.book.apply(change, nowMs);
+      return change !== null;
+    });
+  }
+
+  elect(requestId: string, winner: number): Promise<void> {
+    return this.#change((nowMs) => elect(this.book, requestId, winner, nowMs));
   }
 
   cancel(requestId: string): Promise<void> {

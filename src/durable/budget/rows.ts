@@ -1,6 +1,7 @@
 import { EVEN_WEIGHTS, type Weights } from "../../catalogue.ts";
 import type { Attempt, Reservation, ReservationState } from "../../limits/reservation.ts";
 import { weightedUsage } from "../../limits/weights.ts";
+import { SAVED_TABLE } from "./saved.ts";
 
 /** Tables of a tenant's budget, and what their rows mean. */
 export const MIGRATIONS = [
@@ -22,6 +23,7 @@ export const MIGRATIONS = [
      PRIMARY KEY (day, key_id, model)) WITHOUT ROWID`,
   `ALTER TABLE reservations ADD COLUMN weights TEXT;
    ALTER TABLE reservations ADD COLUMN settled_tokens INTEGER`,
+  SAVED_TABLE,
 ];
 
 export type ReservationRow = {

@@ -2,12 +2,13 @@ import { RESERVATION_KEPT_MS, USAGE_DAYS_KEPT } from "../../bounds.ts";
 import type { TenantRecord } from "../../catalogue.ts";
 import type { Lease } from "../../limits/lease-home.ts";
 import type { Book, Change } from "../../limits/ledger.ts";
-import type { UsageRow } from "../../limits/messages.ts";
+import type { SavedRow, UsageRow } from "../../limits/messages.ts";
 import type { Purse } from "../../limits/purse.ts";
 import type { Reservation } from "../../limits/reservation.ts";
 import { type DaySlot, slotAt } from "../../limits/window.ts";
 import { migrate } from "../schema.ts";
 import { MIGRATIONS, type ReservationRow, reservationFrom, type UsageSqlRow } from "./rows.ts";
+import { addSaved, savedRows } from "./saved.ts";
 
 /** What every purse has: the book keys rows by scope, and looks for idle end users. */
 export interface Scoped {
@@ -101,6 +102,7 @@ export class TenantBook<P extends Scoped> implements Book<P> {
     for (const account of change.accounts) this.put(account);
     this.#reservations.set(change.reservation.id, change.reservation);
     this.#dirtyReservations.add(change.reservation.id);
+    addSaved(this.#sql, change, nowMs);
     const { promptTokens, cachedTokens, outputTokens } = change.settled;
     if (promptTokens + outputTokens > 0 || change.counted) {
       this.#sql.exec(
@@ -176,6 +178,7 @@ export class TenantBook<P extends Scoped> implements Book<P> {
     this.#sql.exec("DELETE FROM day_slots WHERE slot < ?", slotAt(nowMs) - 2 * 288);
     const oldestDay = new Date(nowMs - USAGE_DAYS_KEPT * 86_400_000).toISOString().slice(0, 10);
     this.#sql.exec("DELETE FROM usage WHERE day < ?", oldestDay);
+    this.#sql.exec("DELETE FROM saved WHERE day < ?", oldestDay);
     return removed >= SWEEP_ROWS;
   }
 
@@ -220,6 +223,10 @@ export class TenantBook<P extends Scoped> implements Book<P> {
       lease.scope,
       JSON.stringify(lease),
     );
+  }
+
+  saved(): SavedRow[] {
+    return savedRows(this.#sql);
   }
 
   usage(): UsageRow[] {
