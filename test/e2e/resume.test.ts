@@ -10,9 +10,9 @@ import { eventually, type TestStack, testStack } from "../support/stack.ts";
 let stack: TestStack;
 beforeAll(async () => {
   const plan = simulatedPlan(1);
-  const models = plan.models.map((model) =>
-    model.id === "sim-chat" ? { ...model, tokenGapTimeoutMs: 1_500 } : model,
-  );
+  // Every other stream fails here by intent, which is what a breaker opens at.
+  const settings = { tokenGapTimeoutMs: 1_500, breakers: { errorRate: null } };
+  const models = plan.models.map((model) => (model.id === "sim-chat" ? { ...model, ...settings } : model));
   stack = await testStack({ plan: { ...plan, models }, simArgs: ["--speed", "2"] });
 });
 afterAll(() => stack?.end());
