@@ -2,6 +2,7 @@ import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import type { Load, Setting } from "../sim/world/schedule.ts";
 import { World } from "../sim/world/world.ts";
+import { EVEN_WEIGHTS } from "../src/catalogue.ts";
 
 /**
  * `npm run bench:limits -- --json FILE`: how well budgets are used, from the simulator, so in virtual time and the same on
@@ -36,7 +37,12 @@ function worldOf(holders: number, tokensPerMinute: number, crashPerMille = 0): W
     holders,
     limits: { tokensPerMinute },
     keyLimits: {},
+    endUserLimits: {},
     overdraft: "debt",
+    softAllowanceTokens: 0,
+    weights: EVEN_WEIGHTS,
+    blocks: null,
+    breakPerMille: 0,
     net: { lossPerMille: 0, duplicatePerMille: 0, slowPerMille: 0, delayMaxMs: 0 },
     driftPerMille: places.map(() => 0),
     offsetMs: places.map(() => 1_800_000_000_000),

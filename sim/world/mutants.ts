@@ -1,10 +1,10 @@
 import { LEASE_TTL_MS } from "../../src/bounds.ts";
 import type { Account } from "../../src/limits/account.ts";
+import type { Book } from "../../src/limits/book.ts";
 import { take } from "../../src/limits/bucket.ts";
 import { NONE, plus } from "../../src/limits/lease.ts";
 import type { LeaseAccount } from "../../src/limits/lease-holder.ts";
 import { outstanding } from "../../src/limits/lease-home.ts";
-import type { Book } from "../../src/limits/ledger.ts";
 import type { Reservation } from "../../src/limits/reservation.ts";
 import { slotAt } from "../../src/limits/window.ts";
 import { PROTOCOL, type Protocol } from "./protocol.ts";
@@ -32,6 +32,7 @@ function forgetful<P>(book: Book<P>, forget: (known: Reservation) => Reservation
       const known = book.reservation(id);
       return known && forget(known);
     },
+    block: (id) => book.block(id),
   };
 }
 

@@ -1,7 +1,17 @@
 import type { Catalogue, LocationHint, TenantRecord } from "../catalogue.ts";
 import type { Env } from "../env.ts";
 import type { LeaseTerms, Renewal } from "../limits/lease.ts";
-import type { BudgetReport, KeyCheck, ReserveAnswer, ReserveAsk, TenantUsage } from "../limits/messages.ts";
+import type {
+  BlockAnswer,
+  BlockAsk,
+  BlockClaim,
+  BlockTold,
+  BudgetReport,
+  KeyCheck,
+  ReserveAnswer,
+  ReserveAsk,
+  TenantUsage,
+} from "../limits/messages.ts";
 import type {
   AcquireAsk,
   BreakerOrder,
@@ -25,8 +35,9 @@ export interface TenantBudgetStub {
   reserve(ask: ReserveAsk): Promise<ReserveAnswer>;
   report(reports: readonly BudgetReport[]): Promise<{ stop: string[] }>;
   check(keyId: string, secretHash: string): Promise<KeyCheck>;
-  finish(requestId: string): Promise<void>;
-  cancel(requestId: string): Promise<void>;
+  finish(requestId: string, claim?: BlockClaim): Promise<void>;
+  cancel(requestId: string, claim?: BlockClaim): Promise<void>;
+  blocks(ask: BlockAsk | null, told: readonly BlockTold[]): Promise<BlockAnswer>;
   usage(): Promise<TenantUsage | null>;
   usageHere(): Promise<Pick<TenantUsage, "byKey" | "open">>;
   renew(messages: readonly Renewal[], knownVersion: number): Promise<RenewAnswer>;

@@ -15,9 +15,11 @@ export interface Account {
   readonly tokens: Bucket;
   readonly requests: Bucket;
   readonly day: DayWindow;
-  /** Tokens held by open reservations. */
+  /** Tokens held by open reservations and blocks. */
   readonly heldTokens: number;
-  /** Requests that run. */
+  /** Requests of which nothing was heard yet: they may still be given back, so they do not refill. */
+  readonly heldRequests: number;
+  /** Requests that run, and places that blocks hold. */
   readonly open: number;
   /** What leases hold of it elsewhere: granted, and neither settled nor returned. */
   readonly leased: Quantity;
@@ -38,6 +40,7 @@ export function newAccount(scope: string, limits: Limits, nowMs: number): Accoun
     requests: fullBucket(limits.requestsPerMinute ?? 0, nowMs),
     day: emptyWindow(nowMs),
     heldTokens: 0,
+    heldRequests: 0,
     open: 0,
     leased: NONE,
   };
@@ -51,7 +54,12 @@ export function settleTime(account: Account, limits: Limits, nowMs: number): Acc
       ? accrue(account.tokens, limits.tokensPerMinute, account.heldTokens + account.leased.tokens, nowMs)
       : fullBucket(0, nowMs),
     requests: limits.requestsPerMinute
-      ? accrue(account.requests, limits.requestsPerMinute, account.leased.requests, nowMs)
+      ? accrue(
+          account.requests,
+          limits.requestsPerMinute,
+          account.heldRequests + account.leased.requests,
+          nowMs,
+        )
       : fullBucket(0, nowMs),
     day: roll(account.day, nowMs),
   };
@@ -137,14 +145,29 @@ export function committed(account: Account): number {
   return spentTokens(account.day) + account.heldTokens + account.leased.tokens;
 }
 
-/** Takes one request and holds its tokens. Only after `refusal` said null for every account. */
-export function admit(account: Account, tokens: number): Account {
+/** Takes requests and holds their tokens. Only after `refusal` said null for every account, or within its `room`. */
+export function admit(account: Account, tokens: number, requests: number): Account {
   return {
     ...account,
     tokens: take(account.tokens, tokens),
-    requests: take(account.requests, 1),
+    requests: take(account.requests, requests),
     heldTokens: account.heldTokens + tokens,
-    open: account.open + 1,
+    heldRequests: account.heldRequests + requests,
+    open: account.open + requests,
+  };
+}
+
+/** What could be admitted now; infinite where there is no limit, below zero in debt. */
+export function room(account: Account, limits: Limits): Quantity {
+  const { tokensPerMinute, tokensPerDay, requestsPerMinute, concurrentRequests } = limits;
+  return {
+    tokens: Math.min(
+      tokensPerMinute === undefined ? Infinity : available(account.tokens),
+      tokensPerDay === undefined ? Infinity : tokensPerDay - committed(account),
+    ),
+    requests: requestsPerMinute === undefined ? Infinity : available(account.requests),
+    slots:
+      concurrentRequests === undefined ? Infinity : concurrentRequests - account.open - account.leased.slots,
   };
 }
 
@@ -176,15 +199,23 @@ export function release(account: Account, tokens: number): Account {
   return { ...account, tokens: take(account.tokens, -tokens), heldTokens: account.heldTokens - tokens };
 }
 
-/** The request no longer runs. */
-export function leave(account: Account): Account {
-  if (account.open < 1) throw new Error(`limits: ${account.scope} has no open request to end`);
-  return { ...account, open: account.open - 1 };
+/** Requests that no longer run. */
+export function leave(account: Account, places: number): Account {
+  if (account.open < places)
+    throw new Error(`limits: ${account.scope} has no ${places} open requests to end`);
+  return { ...account, open: account.open - places };
 }
 
-/** Nothing ran: the request itself is given back as well. */
-export function returnRequest(account: Account): Account {
-  return { ...account, requests: take(account.requests, -1) };
+/** They run: from now on they refill. */
+export function spendRequests(account: Account, requests: number): Account {
+  if (account.heldRequests < requests)
+    throw new Error(`limits: ${account.scope} holds no ${requests} requests`);
+  return { ...account, heldRequests: account.heldRequests - requests };
+}
+
+/** Nothing ran: the requests themselves are given back as well. */
+export function returnRequests(account: Account, requests: number): Account {
+  return { ...spendRequests(account, requests), requests: take(account.requests, -requests) };
 }
 
 /** True when the account says nothing that a new one would not: its row can go (made-up user ids cost nothing). */
@@ -193,6 +224,7 @@ export function isFresh(account: Account, limits: Limits, nowMs: number): boolea
   return (
     account.open === 0 &&
     account.heldTokens === 0 &&
+    account.heldRequests === 0 &&
     account.leased.tokens + account.leased.requests + account.leased.slots === 0 &&
     account.tokens.levelUnits >= fresh.tokens.levelUnits &&
     account.requests.levelUnits >= fresh.requests.levelUnits &&

@@ -31,8 +31,9 @@ export interface LeaseAccount {
   /** The latest renewal that the home is known to have seen. */
   readonly answered: number;
   readonly heldTokens: number;
+  /** Requests of which nothing was heard yet. */
   readonly heldRequests: number;
-  /** Requests that run. */
+  /** Requests that run, and places that blocks hold. */
   readonly open: number;
   /** On this object's clock; after it nothing new is admitted or extended. */
   readonly deadlineMs: number;
@@ -99,12 +100,12 @@ export function leaseRefusal(account: LeaseAccount, ask: Ask, nowMs: number): Fa
   };
 }
 
-export function leaseAdmit(account: LeaseAccount, tokens: number): LeaseAccount {
+export function leaseAdmit(account: LeaseAccount, tokens: number, requests: number): LeaseAccount {
   const after = {
     ...account,
     heldTokens: account.heldTokens + tokens,
-    heldRequests: account.heldRequests + 1,
-    open: account.open + 1,
+    heldRequests: account.heldRequests + requests,
+    open: account.open + requests,
   };
   const left = free(after);
   if (left.tokens < 0 || left.requests < 0 || left.slots < 0) {
@@ -123,12 +124,12 @@ export function softRefusal(account: LeaseAccount, ask: Ask, allowanceTokens: nu
   return { tag: "budget_unavailable", retryAfterMs: 5_000, internalDetail };
 }
 
-export function softAdmit(account: LeaseAccount, tokens: number): LeaseAccount {
+export function softAdmit(account: LeaseAccount, tokens: number, requests: number): LeaseAccount {
   return {
     ...account,
     heldTokens: account.heldTokens + tokens,
-    heldRequests: account.heldRequests + 1,
-    open: account.open + 1,
+    heldRequests: account.heldRequests + requests,
+    open: account.open + requests,
   };
 }
 
@@ -157,21 +158,34 @@ export function leaseRelease(account: LeaseAccount, tokens: number): LeaseAccoun
   return { ...account, heldTokens: account.heldTokens - tokens };
 }
 
-export function leaseLeave(account: LeaseAccount): LeaseAccount {
-  if (account.open < 1) throw new Error(`limits: the lease of ${account.scope} has no open request to end`);
-  return { ...account, open: account.open - 1 };
+export function leaseLeave(account: LeaseAccount, places: number): LeaseAccount {
+  if (account.open < places) {
+    throw new Error(`limits: the lease of ${account.scope} has no ${places} open requests to end`);
+  }
+  return { ...account, open: account.open - places };
 }
 
-/** The request is over and counts. */
-export function leaseSpendRequest(account: LeaseAccount): LeaseAccount {
-  const after = leaseReturnRequest(account);
-  return { ...after, settled: plus(after.settled, { ...NONE, requests: 1 }) };
+/** They run and count; the home may refill them. */
+export function leaseSpendRequests(account: LeaseAccount, requests: number): LeaseAccount {
+  const after = leaseReturnRequests(account, requests);
+  return { ...after, settled: plus(after.settled, { ...NONE, requests }) };
 }
 
-/** Nothing ran: the request is free again. */
-export function leaseReturnRequest(account: LeaseAccount): LeaseAccount {
-  if (account.heldRequests < 1) throw new Error(`limits: the lease of ${account.scope} holds no request`);
-  return { ...account, heldRequests: account.heldRequests - 1 };
+/** Nothing ran: the requests are free again. */
+export function leaseReturnRequests(account: LeaseAccount, requests: number): LeaseAccount {
+  if (account.heldRequests < requests) {
+    throw new Error(`limits: the lease of ${account.scope} holds no ${requests} requests`);
+  }
+  return { ...account, heldRequests: account.heldRequests - requests };
+}
+
+/** What a block could be set aside from: nothing once the lease has ended. */
+export function leaseRoom(account: LeaseAccount, nowMs: number): Quantity {
+  return isLive(account, nowMs) ? free(account) : NONE;
+}
+
+export function leaseLiveMs(account: LeaseAccount, nowMs: number): number {
+  return Math.max(0, account.deadlineMs - nowMs);
 }
 
 /**

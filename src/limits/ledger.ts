@@ -1,10 +1,11 @@
-import { FIRST_STEP_TOKENS, START_DEADLINE_MS, UNREPORTED_GRACE_MS } from "../bounds.ts";
-import { EVEN_WEIGHTS, type KeyRecord, type Limits, type TenantRecord } from "../catalogue.ts";
-import type { Usage } from "../contract/report.ts";
+import { START_DEADLINE_MS, UNREPORTED_GRACE_MS } from "../bounds.ts";
+import { EVEN_WEIGHTS, type Limits, type TenantRecord } from "../catalogue.ts";
 import { keyDenial, modelDenial } from "./access.ts";
-import { type Ask, latest, wholeBudget } from "./account.ts";
-import type { BudgetReport, KeyCheck, ReserveAnswer, ReserveAsk } from "./messages.ts";
-import type { Purse } from "./purse.ts";
+import { latest, wholeBudget } from "./account.ts";
+import { askedTokens, outputCap } from "./asked.ts";
+import { type Block, claimed } from "./block.ts";
+import { accountAt, accountsOf, type Book, type Change, limitsOf, NO_USAGE, scopesOf } from "./book.ts";
+import type { BlockClaim, BudgetReport, KeyCheck, ReserveAnswer, ReserveAsk } from "./messages.ts";
 import {
   awaited,
   difference,
@@ -16,7 +17,7 @@ import {
   usageOf,
   usedTokens,
 } from "./reservation.ts";
-import { affordableOutput, weighted, weightedUsage } from "./weights.ts";
+import { weighted, weightedUsage } from "./weights.ts";
 
 /**
  * A tenant's ledger: pure transitions over what its scopes may spend and its reservations. A transition reads a book,
@@ -24,24 +25,6 @@ import { affordableOutput, weighted, weightedUsage } from "./weights.ts";
  * tenant's home over accounts and elsewhere over leases (purse.ts). Budgets are in weighted tokens (weights.ts), by the
  * weights that each reservation was made with; usage is in the model's own.
  */
-export interface Book<P> {
-  readonly record: TenantRecord;
-  readonly purse: Purse<P>;
-  account(scope: string): P | undefined;
-  reservation(id: string): Reservation | undefined;
-}
-
-/** What a transition writes, all of it or nothing. */
-export interface Change<P> {
-  readonly accounts: readonly P[];
-  readonly reservation: Reservation;
-  /** Usage that was not settled before this change. */
-  readonly settled: Usage;
-  /** True once per reservation: when its request is counted in the usage table. */
-  readonly counted: boolean;
-}
-
-const NO_USAGE: Usage = { promptTokens: 0, cachedTokens: 0, outputTokens: 0 };
 
 /** Admits a request under every limit of every scope it touches, or under none. */
 export function reserve<P>(
@@ -72,7 +55,7 @@ export function reserve<P>(
     const failure = refusals.reduce(latest);
     return { answer: { ok: false, failure, standing: book.purse.standing(accounts, limits) }, change: null };
   }
-  const after = accounts.map((account) => book.purse.admit(account, tokens));
+  const after = accounts.map((account) => book.purse.admit(account, tokens, 1));
   const reservation: Reservation = {
     id: ask.requestId,
     keyId: ask.keyId,
@@ -89,7 +72,7 @@ export function reserve<P>(
   };
   return {
     answer: admitted(book, after, limits, tokens, ask, whole),
-    change: { accounts: after, reservation, settled: NO_USAGE, counted: false },
+    change: { accounts: after, reservation, block: null, settled: NO_USAGE, counted: false },
   };
 }
 
@@ -103,7 +86,8 @@ export function report<P>(
   nowMs: number,
 ): { change: Change<P>; stop: boolean } {
   const { purse } = book;
-  const before = book.reservation(message.requestId) ?? unknownReservation(book.record, message, nowMs);
+  const known = found(book, message.requestId, message.block, nowMs);
+  const before = known?.reservation ?? unknownReservation(book, message, nowMs);
   const limits = before.scopes.map((scope) => limitsOf(book.record, scope));
   let accounts = before.scopes.map((scope, index) => accountAt(book, scope, limits[index]!, nowMs));
   // What nobody got yet is only held: should its replica fail, another makes the answer, which is paid for once.
@@ -113,6 +97,9 @@ export function report<P>(
   if (fellTokens > 0) throw new Error(`limits: usage of ${before.id} fell by ${fellTokens} tokens (I7)`);
   const settled = difference(usageOf(after), usageOf(before));
   const counted = before.state !== "settled" && isOver(after);
+  // It ran: from now on its request refills.
+  const firstHeardOf = before.state === "open" && before.attempts.length === 0 && after.attempts.length > 0;
+  if (firstHeardOf) accounts = accounts.map((account) => purse.endRequest(account, true, 1));
 
   let stop = false;
   if (before.state !== "open" || isOver(after)) {
@@ -133,33 +120,41 @@ export function report<P>(
     const nothingAhead = aheadTokens > 0 && after.heldTokens <= heldBackTokens;
     stop = book.record.tenant.overdraft === "stop" && nothingAhead;
   }
-  return { change: { accounts, reservation: after, settled, counted }, stop };
+  return { change: { accounts, reservation: after, block: known?.block ?? null, settled, counted }, stop };
 }
 
 /** The request no longer runs, its last report is still to come: frees its place among concurrent requests. */
-export function finish<P>(book: Book<P>, requestId: string, nowMs: number): Change<P> | null {
-  const before = book.reservation(requestId);
-  if (!before?.running) return null;
-  const accounts = accountsOf(book, before, nowMs).map(book.purse.leave);
-  return { accounts, reservation: { ...before, running: false }, settled: NO_USAGE, counted: false };
+export function finish<P>(
+  book: Book<P>,
+  requestId: string,
+  nowMs: number,
+  claim?: BlockClaim,
+): Change<P> | null {
+  const known = found(book, requestId, claim, nowMs);
+  if (!known?.reservation.running) return null;
+  const { reservation: before, block } = known;
+  const accounts = accountsOf(book, before, nowMs).map((account) => book.purse.leave(account, 1));
+  const reservation = { ...before, running: false };
+  return { accounts, reservation, block, settled: NO_USAGE, counted: false };
 }
 
 /** Nothing more will run for it: gives back all that was not reported as used, and all if nothing was. */
-export function cancel<P>(book: Book<P>, requestId: string, nowMs: number): Change<P> | null {
-  const before = book.reservation(requestId);
-  if (before?.state !== "open") return null;
-  const heardOf = before.attempts.length > 0;
-  const closed = close(book, accountsOf(book, before, nowMs), before, heardOf ? "settled" : "void");
-  return { ...closed, settled: NO_USAGE, counted: heardOf };
+export function cancel<P>(
+  book: Book<P>,
+  requestId: string,
+  nowMs: number,
+  claim?: BlockClaim,
+): Change<P> | null {
+  const known = found(book, requestId, claim, nowMs);
+  if (known?.reservation.state !== "open") return null;
+  return { ...closed(book, known.reservation, nowMs), block: known.block };
 }
 
 /** Ends a reservation whose deadline passed: void if no gate ever reported on it, else settled as reported. */
 export function expire<P>(book: Book<P>, requestId: string, nowMs: number): Change<P> | null {
   const before = book.reservation(requestId);
   if (before?.state !== "open" || before.deadlineMs > nowMs) return null;
-  const heardOf = before.attempts.length > 0;
-  const closed = close(book, accountsOf(book, before, nowMs), before, heardOf ? "settled" : "void");
-  return { ...closed, settled: NO_USAGE, counted: heardOf };
+  return closed(book, before, nowMs);
 }
 
 /** Whether a key works at all, without reserving anything. */
@@ -167,12 +162,6 @@ export function checkKey(record: TenantRecord, keyId: string, secretHash: string
   const key = record.keys.find((candidate) => candidate.id === keyId);
   const failure = keyDenial(record, key, secretHash, nowMs);
   return failure ? { ok: false, failure } : { ok: true, models: record.tenant.models ?? null };
-}
-
-export function limitsOf(record: TenantRecord, scope: string): Limits {
-  if (scope === "tenant") return record.tenant.limits;
-  if (scope.startsWith("user:")) return record.tenant.endUserLimits;
-  return record.keys.find((key) => `key:${key.id}` === scope)?.limits ?? {};
 }
 
 /** Brings what is settled of a reservation to `owed`: out of what it holds as far as that goes. */
@@ -193,8 +182,8 @@ function settleOwed<P>(
 }
 
 /**
- * Ends a reservation: all that was reported is settled, what it still holds is free again, and its request counts, unless
- * nothing ever ran for it (it was open and is void now). A reservation that was closed before holds nothing, so closing
+ * Ends a reservation: all that was reported is settled, what it still holds is free again, and so is its request if
+ * nothing ever ran for it. A reservation that was closed before holds nothing, so closing
  * it again settles what is new and changes nothing else.
  */
 function close<P>(
@@ -205,47 +194,40 @@ function close<P>(
 ): { accounts: P[]; reservation: Reservation } {
   const { purse } = book;
   const { accounts, reservation } = settleOwed(book, before, open, owedTokens(open, true));
-  const { heldTokens, running } = reservation;
-  const wasOpen = reservation.state === "open";
+  const { attempts, heldTokens, running } = reservation;
+  const neverRan = reservation.state === "open" && attempts.length === 0;
   return {
     accounts: accounts.map((account) => {
       const released = purse.release(account, heldTokens);
-      const left = running ? purse.leave(released) : released;
-      return wasOpen ? purse.endRequest(left, state === "settled") : left;
+      const left = running ? purse.leave(released, 1) : released;
+      return neverRan ? purse.endRequest(left, false, 1) : left;
     }),
     reservation: { ...reservation, heldTokens: 0, running: false, state },
   };
 }
 
-/** The prompt and a first step of output, within the smallest whole budget. */
-function askedTokens(ask: ReserveAsk, whole: number): Ask {
-  const weights = ask.weights ?? EVEN_WEIGHTS;
-  const choices = ask.generates ? ask.choices : 0;
-  const leastTokens = weighted(ask.promptTokens, choices, weights);
-  const firstStep = choices * Math.min(ask.maxOutputTokens ?? Infinity, FIRST_STEP_TOKENS);
-  const tokens = Math.max(leastTokens, Math.min(weighted(ask.promptTokens, firstStep, weights), whole));
-  return { tokens, leastTokens };
+function closed<P>(book: Book<P>, before: Reservation, nowMs: number): Change<P> {
+  const heardOf = before.attempts.length > 0;
+  const after = close(book, accountsOf(book, before, nowMs), before, heardOf ? "settled" : "void");
+  return { ...after, block: null, settled: NO_USAGE, counted: heardOf };
 }
 
-/** Scopes without any limit have no account, and so no row. */
-function scopesOf(record: TenantRecord, key: KeyRecord, endUser: string | null): string[] {
-  const scopes = ["tenant"];
-  if (Object.keys(key.limits).length > 0) scopes.push(`key:${key.id}`);
-  if (endUser !== null && Object.keys(record.tenant.endUserLimits).length > 0) scopes.push(`user:${endUser}`);
-  return scopes;
+/** A reservation by its id, or taken out of the block that it was admitted from. */
+function found<P>(
+  book: Book<P>,
+  requestId: string,
+  claim: BlockClaim | undefined,
+  nowMs: number,
+): { readonly reservation: Reservation; readonly block: Block | null } | null {
+  const reservation = book.reservation(requestId);
+  if (reservation) return { reservation, block: null };
+  return claimed(book, requestId, claim, nowMs);
 }
 
-function accountAt<P>(book: Book<P>, scope: string, limits: Limits, nowMs: number): P {
-  const { purse } = book;
-  return purse.at(book.account(scope) ?? purse.fresh(scope, limits, nowMs), limits, nowMs);
-}
-
-function accountsOf<P>(book: Book<P>, reservation: Reservation, nowMs: number): P[] {
-  return reservation.scopes.map((scope) => accountAt(book, scope, limitsOf(book.record, scope), nowMs));
-}
-
-/** A report may outlive its row (kept 2 h) or meet a restored object: it settles all the same, as overdraft. */
-function unknownReservation(record: TenantRecord, message: BudgetReport, nowMs: number): Reservation {
+/** A report may outlive its row (kept 2 h) or its block, or meet a restored object: it settles all the same, as debt. */
+function unknownReservation<P>(book: Book<P>, message: BudgetReport, nowMs: number): Reservation {
+  const { record } = book;
+  const weights = message.block && book.block(message.block.id)?.weights;
   const key = record.keys.find((candidate) => candidate.id === message.keyId);
   return {
     id: message.requestId,
@@ -254,7 +236,7 @@ function unknownReservation(record: TenantRecord, message: BudgetReport, nowMs: 
     model: message.model,
     createdAtMs: nowMs,
     deadlineMs: nowMs,
-    weights: EVEN_WEIGHTS,
+    weights: weights ?? EVEN_WEIGHTS,
     heldTokens: 0,
     settledTokens: 0,
     attempts: [],
@@ -272,12 +254,10 @@ function admitted<P>(
   whole: number,
 ): ReserveAnswer {
   const { tenant } = book.record;
-  const weights = ask.weights ?? EVEN_WEIGHTS;
-  const perChoice = affordableOutput(whole, ask.promptTokens, ask.choices, weights);
   return {
     ok: true,
     reservedTokens,
-    outputCapTokens: ask.generates && Number.isFinite(perChoice) ? Math.max(1, perChoice) : null,
+    outputCapTokens: outputCap(ask, whole),
     finishEagerly: accounts.some((account, index) => {
       const limit = limits[index]!.concurrentRequests;
       return limit !== undefined && book.purse.open(account) * 2 >= limit;

@@ -147,6 +147,7 @@ async function originToken(
         model: call.model,
         issuedAtMs: nowMs,
         basis: reservation.basis,
+        block: reservation.block,
       },
       secrets.ticketKey,
     );

@@ -17,9 +17,10 @@ import { standingHeaders } from "./headers.ts";
 import { pipeAnswer } from "./pipe.ts";
 import { rankFor } from "./ranking.ts";
 import { readCall } from "./read.ts";
-import { BudgetRefusal, knownProfile, type Reservation, reserve } from "./reserve.ts";
+import { BudgetRefusal, type Reservation, reserve } from "./reserve.ts";
 import { routeHeader } from "./route-header.ts";
 import { markTried, type Seat, type Tried, takeSeat } from "./seat.ts";
+import { knownProfile } from "./tenant-memory.ts";
 import { directoryView, modelOf, type View } from "./view.ts";
 
 /** One request of the data plane, in the order of docs/architecture.md. */
@@ -185,7 +186,7 @@ function answerHeaders(
     "x-meridian-route": routeHeader(exchange.client.source, candidates, seat.candidate),
     "x-meridian-replica": seat.replica,
     "x-meridian-attempts": String(attempts),
-    // Which of the tenant's budget objects admitted it: the home, or a location that spends a lease.
+    // Which of the tenant's budget objects holds it, and who decided: the home, a lease, or a block in this isolate.
     "x-meridian-budget": reservation.address.at,
     "x-meridian-budget-mode": reservation.mode,
     // No answer is kept and none is made cheaper yet: both say so, so that clients can rely on them.

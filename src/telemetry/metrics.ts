@@ -13,7 +13,7 @@ const HELP: Record<string, string> = {
   meridian_request_duration_ms_total: "Their summed duration in milliseconds.",
   meridian_attempts_total: "Origin calls made for them.",
   meridian_resumes_total: "Streams that broke off, by whether they were carried on, or why not.",
-  meridian_admissions_total: "Requests admitted, by what decided: home, lease, or soft (on trust).",
+  meridian_admissions_total: "Requests admitted, by what decided: home, lease, block, or soft (on trust).",
   meridian_reports_total: "Usage reports taken from gates.",
   meridian_flood_total: "Requests that the flood guard passed, refused, or let through without Redis.",
   meridian_denied_total: "Requests that the deny list or the kill switch refused.",

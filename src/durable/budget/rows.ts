@@ -2,6 +2,10 @@ import { EVEN_WEIGHTS, type Weights } from "../../catalogue.ts";
 import type { Attempt, Reservation, ReservationState } from "../../limits/reservation.ts";
 import { weightedUsage } from "../../limits/weights.ts";
 
+/** Open reservations of a scope on which nothing was reported yet. */
+const UNHEARD_OF = `(SELECT COUNT(*) FROM reservations, json_each(reservations.scopes) AS held
+     WHERE held.value = accounts.scope AND reservations.state = 'open' AND reservations.attempts = '[]')`;
+
 /** Tables of a tenant's budget, and what their rows mean. */
 export const MIGRATIONS = [
   `CREATE TABLE tenant (id INTEGER PRIMARY KEY CHECK (id = 1), record TEXT NOT NULL);
@@ -22,6 +26,15 @@ export const MIGRATIONS = [
      PRIMARY KEY (day, key_id, model)) WITHOUT ROWID`,
   `ALTER TABLE reservations ADD COLUMN weights TEXT;
    ALTER TABLE reservations ADD COLUMN settled_tokens INTEGER`,
+  `CREATE TABLE blocks (
+     id TEXT PRIMARY KEY, body TEXT NOT NULL, created_ms INTEGER NOT NULL, deadline_ms INTEGER NOT NULL,
+     held_tokens INTEGER NOT NULL, state TEXT NOT NULL) WITHOUT ROWID;
+   CREATE INDEX live_blocks ON blocks (deadline_ms) WHERE state <> 'over'`,
+  // Since then a request is held until it is first heard of; before, at home never and at a lease until its end.
+  `UPDATE accounts SET body = json_set(body, '$.settled.requests',
+       json_extract(body, '$.settled.requests') + json_extract(body, '$.heldRequests') - ${UNHEARD_OF})
+     WHERE json_extract(body, '$.settled') IS NOT NULL;
+   UPDATE accounts SET body = json_set(body, '$.heldRequests', ${UNHEARD_OF})`,
 ];
 
 export type ReservationRow = {

@@ -1,7 +1,8 @@
 import { RESERVATION_KEPT_MS, USAGE_DAYS_KEPT } from "../../bounds.ts";
 import type { TenantRecord } from "../../catalogue.ts";
+import type { Block } from "../../limits/block.ts";
+import type { Book, Change } from "../../limits/book.ts";
 import type { Lease } from "../../limits/lease-home.ts";
-import type { Book, Change } from "../../limits/ledger.ts";
 import type { UsageRow } from "../../limits/messages.ts";
 import type { Purse } from "../../limits/purse.ts";
 import type { Reservation } from "../../limits/reservation.ts";
@@ -31,8 +32,10 @@ export class TenantBook<P extends Scoped> implements Book<P> {
   #record: TenantRecord | null = null;
   #accounts = new Map<string, P>();
   #reservations = new Map<string, Reservation>();
+  #blocks = new Map<string, Block>();
   #dirtyAccounts = new Set<string>();
   #dirtyReservations = new Set<string>();
+  #dirtyBlocks = new Set<string>();
 
   constructor(sql: SqlStorage, purse: Purse<P>, rows: AccountRows<P>) {
     this.#sql = sql;
@@ -48,8 +51,10 @@ export class TenantBook<P extends Scoped> implements Book<P> {
     this.#record = row ? (JSON.parse(row.record) as TenantRecord) : null;
     this.#accounts.clear();
     this.#reservations.clear();
+    this.#blocks.clear();
     this.#dirtyAccounts.clear();
     this.#dirtyReservations.clear();
+    this.#dirtyBlocks.clear();
   }
 
   get known(): boolean {
@@ -96,11 +101,28 @@ export class TenantBook<P extends Scoped> implements Book<P> {
     return reservation;
   }
 
+  block(id: string): Block | undefined {
+    const cached = this.#blocks.get(id);
+    if (cached) return cached;
+    const [row] = this.#sql.exec<{ body: string }>("SELECT body FROM blocks WHERE id = ?", id).toArray();
+    if (!row) return undefined;
+    const block = JSON.parse(row.body) as Block;
+    this.#blocks.set(id, block);
+    return block;
+  }
+
+  /** Takes a block into memory; `flush` writes it. */
+  putBlock(block: Block): void {
+    this.#blocks.set(block.id, block);
+    this.#dirtyBlocks.add(block.id);
+  }
+
   /** Takes a change into memory; `flush` writes it, in the same transaction. */
   apply(change: Change<P>, nowMs: number): void {
     for (const account of change.accounts) this.put(account);
     this.#reservations.set(change.reservation.id, change.reservation);
     this.#dirtyReservations.add(change.reservation.id);
+    if (change.block) this.putBlock(change.block);
     const { promptTokens, cachedTokens, outputTokens } = change.settled;
     if (promptTokens + outputTokens > 0 || change.counted) {
       this.#sql.exec(
@@ -139,8 +161,11 @@ export class TenantBook<P extends Scoped> implements Book<P> {
   flush(): void {
     for (const scope of this.#dirtyAccounts) this.#writeAccount(this.#accounts.get(scope)!);
     for (const id of this.#dirtyReservations) this.#writeReservation(this.#reservations.get(id)!);
+    for (const id of this.#dirtyBlocks) this.#writeBlock(this.#blocks.get(id)!);
     this.#dirtyAccounts.clear();
     this.#dirtyReservations.clear();
+    this.#dirtyBlocks.clear();
+    if (this.#blocks.size > CACHED_MAX) this.#blocks.clear();
     if (this.#accounts.size > CACHED_MAX) this.#accounts.clear();
     if (this.#reservations.size > CACHED_MAX) this.#reservations.clear();
   }
@@ -157,10 +182,25 @@ export class TenantBook<P extends Scoped> implements Book<P> {
       .map(({ id }) => id);
   }
 
-  /** The next deadline of an open reservation, or null. */
+  /** The same for blocks. */
+  dueBlocks(nowMs: number, max: number): string[] {
+    return this.#sql
+      .exec<{ id: string }>(
+        "SELECT id FROM blocks WHERE state <> 'over' AND deadline_ms <= ? ORDER BY deadline_ms LIMIT ?",
+        nowMs,
+        max,
+      )
+      .toArray()
+      .map(({ id }) => id);
+  }
+
+  /** The next deadline of an open reservation or a block, or null. */
   nextDeadlineMs(): number | null {
     return this.#sql
-      .exec<{ at: number | null }>("SELECT MIN(deadline_ms) AS at FROM reservations WHERE state = 'open'")
+      .exec<{ at: number | null }>(
+        `SELECT MIN(at) AS at FROM (SELECT MIN(deadline_ms) AS at FROM reservations WHERE state = 'open'
+           UNION ALL SELECT MIN(deadline_ms) FROM blocks WHERE state <> 'over')`,
+      )
       .one().at;
   }
 
@@ -173,6 +213,11 @@ export class TenantBook<P extends Scoped> implements Book<P> {
       SWEEP_ROWS,
     ).rowsWritten;
     if (removed > 0) this.#reservations.clear();
+    const ended = this.#sql.exec(
+      "DELETE FROM blocks WHERE state = 'over' AND created_ms < ?",
+      nowMs - RESERVATION_KEPT_MS,
+    ).rowsWritten;
+    if (ended > 0) this.#blocks.clear();
     this.#sql.exec("DELETE FROM day_slots WHERE slot < ?", slotAt(nowMs) - 2 * 288);
     const oldestDay = new Date(nowMs - USAGE_DAYS_KEPT * 86_400_000).toISOString().slice(0, 10);
     this.#sql.exec("DELETE FROM usage WHERE day < ?", oldestDay);
@@ -241,7 +286,8 @@ export class TenantBook<P extends Scoped> implements Book<P> {
     return this.#sql
       .exec<{ reservations: number; running: number; reservedTokens: number }>(
         `SELECT COUNT(*) AS reservations, COALESCE(SUM(running), 0) AS running,
-           COALESCE(SUM(held_tokens), 0) AS reservedTokens FROM reservations WHERE state = 'open'`,
+           COALESCE(SUM(held_tokens), 0) + (SELECT COALESCE(SUM(held_tokens), 0) FROM blocks WHERE state <> 'over')
+           AS reservedTokens FROM reservations WHERE state = 'open'`,
       )
       .one();
   }
@@ -252,6 +298,19 @@ export class TenantBook<P extends Scoped> implements Book<P> {
       account.scope,
       this.#rows.write(account),
       account.open,
+    );
+  }
+
+  #writeBlock(block: Block): void {
+    this.#sql.exec(
+      `INSERT OR REPLACE INTO blocks (id, body, created_ms, deadline_ms, held_tokens, state)
+       VALUES (?, ?, ?, ?, ?, ?)`,
+      block.id,
+      JSON.stringify(block),
+      block.createdAtMs,
+      block.deadlineMs,
+      block.heldTokens,
+      block.state,
     );
   }
 
