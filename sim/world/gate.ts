@@ -96,11 +96,13 @@ export class SimGate {
   #generate(run: Run): void {
     const left = run.promptTokens + run.outputTokens - run.generatedTokens;
     this.#world.generated(run, Math.min(left, run.tokensPerSecond));
-    if (left <= run.tokensPerSecond) return this.#end(run);
-    // What nobody got of one JSON is made anew from its prompt on, and is no part of this model.
-    if (run.unsent || !this.#world.breaks()) return;
-    run.state = "broken";
-    this.#world.carryOn(this.#region, run);
+    if (left <= run.tokensPerSecond) {
+      this.#end(run);
+      // What nobody got of one JSON is made anew from its prompt on, and is no part of this model.
+    } else if (!run.unsent && this.#world.breaks()) {
+      run.state = "broken";
+      this.#world.carryOn(this.#region, run);
+    }
   }
 
   #end(run: Run): void {

@@ -211,7 +211,7 @@ export class Ghost {
   /** I7: what is settled of a request only grows, and never beyond what was made of it. */
   #settledOnce(region: number, id: string): void {
     const watched = this.#runs.get(id);
-    if (watched?.runs[0]!.at !== region) return;
+    if (watched === undefined || watched.runs[0]!.at !== region) return;
     const { settledTokens } = this.#reservation(region, id)!;
     const { madeTokens } = watched;
     check(settledTokens <= madeTokens, "I7", () => {

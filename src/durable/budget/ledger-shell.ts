@@ -14,7 +14,8 @@ import type {
 import type { Purse } from "../../limits/purse.ts";
 import type { Reservation } from "../../limits/reservation.ts";
 import { Tick } from "../tick.ts";
-import { type AccountRows, type Scoped, TenantBook } from "./tenant-book.ts";
+import { type AccountRows, TenantBook } from "./tenant-book.ts";
+import type { Scoped } from "./writes.ts";
 
 const EXPIRE_BATCH = 500;
 

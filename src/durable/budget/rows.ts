@@ -1,4 +1,5 @@
 import { EVEN_WEIGHTS, type Weights } from "../../catalogue.ts";
+import type { UsageRow } from "../../limits/messages.ts";
 import type { Attempt, Reservation, ReservationState } from "../../limits/reservation.ts";
 import { weightedUsage } from "../../limits/weights.ts";
 
@@ -79,5 +80,17 @@ export function reservationFrom(row: ReservationRow): Reservation {
     attempts,
     state: row.state as ReservationState,
     running: row.running === 1,
+  };
+}
+
+export function usageFrom(row: UsageSqlRow): UsageRow {
+  return {
+    keyId: row.key_id,
+    day: row.day,
+    model: row.model,
+    promptTokens: row.prompt_tokens,
+    cachedTokens: row.cached_tokens,
+    outputTokens: row.output_tokens,
+    requests: row.requests,
   };
 }

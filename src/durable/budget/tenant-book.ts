@@ -8,13 +8,8 @@ import type { Purse } from "../../limits/purse.ts";
 import type { Reservation } from "../../limits/reservation.ts";
 import { type DaySlot, slotAt } from "../../limits/window.ts";
 import { migrate } from "../schema.ts";
-import { MIGRATIONS, type ReservationRow, reservationFrom, type UsageSqlRow } from "./rows.ts";
-
-/** What every purse has: the book keys rows by scope, and looks for idle end users. */
-export interface Scoped {
-  readonly scope: string;
-  readonly open: number;
-}
+import { MIGRATIONS, type ReservationRow, reservationFrom, type UsageSqlRow, usageFrom } from "./rows.ts";
+import { addUsage, type Scoped, writeAccount, writeBlock, writeLease, writeReservation } from "./writes.ts";
 
 /** How one kind of purse becomes rows. */
 export interface AccountRows<P> {
@@ -36,6 +31,8 @@ export class TenantBook<P extends Scoped> implements Book<P> {
   #dirtyAccounts = new Set<string>();
   #dirtyReservations = new Set<string>();
   #dirtyBlocks = new Set<string>();
+  /** Settled since the last flush: a turn with many reports adds to a row once. */
+  #newUsage = new Map<string, UsageRow>();
 
   constructor(sql: SqlStorage, purse: Purse<P>, rows: AccountRows<P>) {
     this.#sql = sql;
@@ -55,6 +52,7 @@ export class TenantBook<P extends Scoped> implements Book<P> {
     this.#dirtyAccounts.clear();
     this.#dirtyReservations.clear();
     this.#dirtyBlocks.clear();
+    this.#newUsage.clear();
   }
 
   get known(): boolean {
@@ -124,22 +122,18 @@ export class TenantBook<P extends Scoped> implements Book<P> {
     this.#dirtyReservations.add(change.reservation.id);
     if (change.block) this.putBlock(change.block);
     const { promptTokens, cachedTokens, outputTokens } = change.settled;
-    if (promptTokens + outputTokens > 0 || change.counted) {
-      this.#sql.exec(
-        `INSERT INTO usage (day, key_id, model, prompt_tokens, cached_tokens, output_tokens, requests)
-         VALUES (?, ?, ?, ?, ?, ?, ?)
-         ON CONFLICT DO UPDATE SET prompt_tokens = prompt_tokens + excluded.prompt_tokens,
-           cached_tokens = cached_tokens + excluded.cached_tokens,
-           output_tokens = output_tokens + excluded.output_tokens, requests = requests + excluded.requests`,
-        new Date(nowMs).toISOString().slice(0, 10),
-        change.reservation.keyId,
-        change.reservation.model,
-        promptTokens,
-        cachedTokens,
-        outputTokens,
-        change.counted ? 1 : 0,
-      );
-    }
+    if (promptTokens + outputTokens === 0 && !change.counted) return;
+    const { keyId, model } = change.reservation;
+    const day = new Date(nowMs).toISOString().slice(0, 10);
+    const name = `${day}\n${keyId}\n${model}`;
+    const known = this.#newUsage.get(name);
+    this.#newUsage.set(name, {
+      ...{ day, keyId, model },
+      promptTokens: (known?.promptTokens ?? 0) + promptTokens,
+      cachedTokens: (known?.cachedTokens ?? 0) + cachedTokens,
+      outputTokens: (known?.outputTokens ?? 0) + outputTokens,
+      requests: (known?.requests ?? 0) + (change.counted ? 1 : 0),
+    });
   }
 
   /** Takes an account into memory; `flush` writes it. */
@@ -159,12 +153,17 @@ export class TenantBook<P extends Scoped> implements Book<P> {
 
   /** Writes what changed since the last flush, each row once however often it changed. */
   flush(): void {
-    for (const scope of this.#dirtyAccounts) this.#writeAccount(this.#accounts.get(scope)!);
-    for (const id of this.#dirtyReservations) this.#writeReservation(this.#reservations.get(id)!);
-    for (const id of this.#dirtyBlocks) this.#writeBlock(this.#blocks.get(id)!);
+    for (const scope of this.#dirtyAccounts) {
+      const account = this.#accounts.get(scope)!;
+      writeAccount(this.#sql, account, this.#rows.write(account));
+    }
+    for (const id of this.#dirtyReservations) writeReservation(this.#sql, this.#reservations.get(id)!);
+    for (const id of this.#dirtyBlocks) writeBlock(this.#sql, this.#blocks.get(id)!);
     this.#dirtyAccounts.clear();
     this.#dirtyReservations.clear();
     this.#dirtyBlocks.clear();
+    for (const row of this.#newUsage.values()) addUsage(this.#sql, row);
+    this.#newUsage.clear();
     if (this.#blocks.size > CACHED_MAX) this.#blocks.clear();
     if (this.#accounts.size > CACHED_MAX) this.#accounts.clear();
     if (this.#reservations.size > CACHED_MAX) this.#reservations.clear();
@@ -259,27 +258,14 @@ export class TenantBook<P extends Scoped> implements Book<P> {
   }
 
   putLease(lease: Lease): void {
-    this.#sql.exec(
-      "INSERT OR REPLACE INTO leases (holder, scope, body) VALUES (?, ?, ?)",
-      lease.holder,
-      lease.scope,
-      JSON.stringify(lease),
-    );
+    writeLease(this.#sql, lease);
   }
 
   usage(): UsageRow[] {
     return this.#sql
       .exec<UsageSqlRow>("SELECT * FROM usage ORDER BY day DESC, key_id, model LIMIT 10000")
       .toArray()
-      .map((row) => ({
-        keyId: row.key_id,
-        day: row.day,
-        model: row.model,
-        promptTokens: row.prompt_tokens,
-        cachedTokens: row.cached_tokens,
-        outputTokens: row.output_tokens,
-        requests: row.requests,
-      }));
+      .map(usageFrom);
   }
 
   open(): { reservations: number; running: number; reservedTokens: number } {
@@ -290,49 +276,6 @@ export class TenantBook<P extends Scoped> implements Book<P> {
            AS reservedTokens FROM reservations WHERE state = 'open'`,
       )
       .one();
-  }
-
-  #writeAccount(account: P): void {
-    this.#sql.exec(
-      "INSERT OR REPLACE INTO accounts (scope, body, open) VALUES (?, ?, ?)",
-      account.scope,
-      this.#rows.write(account),
-      account.open,
-    );
-  }
-
-  #writeBlock(block: Block): void {
-    this.#sql.exec(
-      `INSERT OR REPLACE INTO blocks (id, body, created_ms, deadline_ms, held_tokens, state)
-       VALUES (?, ?, ?, ?, ?, ?)`,
-      block.id,
-      JSON.stringify(block),
-      block.createdAtMs,
-      block.deadlineMs,
-      block.heldTokens,
-      block.state,
-    );
-  }
-
-  #writeReservation(reservation: Reservation): void {
-    this.#sql.exec(
-      `INSERT OR REPLACE INTO reservations
-         (id, key_id, scopes, model, created_ms, deadline_ms, held_tokens, attempts, state, running,
-          weights, settled_tokens)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-      reservation.id,
-      reservation.keyId,
-      JSON.stringify(reservation.scopes),
-      reservation.model,
-      reservation.createdAtMs,
-      reservation.deadlineMs,
-      reservation.heldTokens,
-      JSON.stringify(reservation.attempts),
-      reservation.state,
-      reservation.running ? 1 : 0,
-      JSON.stringify(reservation.weights),
-      reservation.settledTokens,
-    );
   }
 }
 
