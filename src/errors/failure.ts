@@ -50,6 +50,7 @@ export type Failure =
     }
   | { tag: "flooded"; retryAfterMs: number }
   | { tag: "budget_unavailable"; retryAfterMs: number; internalDetail: string }
+  | { tag: "directory_unavailable"; retryAfterMs: number; internalDetail: string }
   // Origins
   | { tag: "no_capacity"; model: string; retryAfterMs: number }
   | { tag: "no_region"; model: string }

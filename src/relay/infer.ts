@@ -14,6 +14,7 @@ import { authenticate } from "./authenticate.ts";
 import { type CallResult, callGate, forcedOutputTokens } from "./call.ts";
 import type { Exchange } from "./exchange.ts";
 import { standingHeaders } from "./headers.ts";
+import { usableModels } from "./key-check.ts";
 import { pipeAnswer } from "./pipe.ts";
 import { rankFor } from "./ranking.ts";
 import { readCall } from "./read.ts";
@@ -21,7 +22,7 @@ import { BudgetRefusal, type Reservation, reserve } from "./reserve.ts";
 import { routeHeader } from "./route-header.ts";
 import { markTried, type Seat, type Tried, takeSeat } from "./seat.ts";
 import { knownProfile } from "./tenant-memory.ts";
-import { directoryView, modelOf, type View } from "./view.ts";
+import { directoryView, type View } from "./view.ts";
 
 /** One request of the data plane, in the order of docs/architecture.md. */
 export async function infer(
@@ -63,11 +64,7 @@ export async function infer(
     // 3 rank, 4 reserve and acquire
     const rankMs = Date.now();
     const view = await directoryView(env, exchange.here);
-    const model = modelOf(view, call.model);
-    // Any model tokenizes; else models that generate and models that embed have endpoints of their own.
-    if (endpoint.id !== "tokenize" && (model.kind === "generate") !== call.generates) {
-      throw new FailureError({ tag: "wrong_model_kind", model: model.id, path: endpoint.path });
-    }
+    const model = await knownModel(exchange, view);
     trace.spent("rank", rankMs);
     const admission = await admit(exchange, view, model);
 
@@ -87,6 +84,19 @@ export async function infer(
   } finally {
     done();
   }
+}
+
+/** The model that was asked for. What models there are, only a key that works is told, and only of those it may use. */
+async function knownModel({ call, claims, endpoint, env }: Exchange, view: View): Promise<Model> {
+  const model = view.catalogue.models.find(({ id }) => id === call.model);
+  // Any model tokenizes; else models that generate and models that embed have endpoints of their own.
+  const fits = endpoint.id === "tokenize" || (model?.kind === "generate") === call.generates;
+  if (model && fits) return model;
+  const usable = await usableModels(env, claims);
+  if (!model || (usable !== null && !usable.includes(model.id))) {
+    throw new FailureError({ tag: "model_not_found", model: call.model });
+  }
+  throw new FailureError({ tag: "wrong_model_kind", model: model.id, path: endpoint.path });
 }
 
 interface Admission {
