@@ -5,6 +5,7 @@ import { available } from "../../src/limits/bucket.ts";
 import type { Drawn } from "../../src/limits/spender.ts";
 import { weightedUsage } from "../../src/limits/weights.ts";
 import type { Run } from "./gate.ts";
+import { BlockGhost } from "./ghost-block.ts";
 import { HolderGhost } from "./ghost-holder.ts";
 import { HomeGhost, type HomeStep } from "./ghost-home.ts";
 import type { SimHolder } from "./holder.ts";
@@ -53,11 +54,8 @@ export class Ghost {
   readonly #holderGhosts: readonly HolderGhost[];
   readonly #scopes = new Map<string, ScopeWatch>();
   readonly #runs = new Map<string, Watched>();
-  /** Requests that run on a block which nobody has claimed them from, by block. */
-  readonly #unclaimed = new Map<string, Set<string>>();
+  readonly #blocks = new BlockGhost();
   readonly #weights: Weights;
-  /** What isolates admitted, by block. */
-  readonly #drawn = new Map<string, { readonly tokens: number; readonly requests: number }>();
   /** After the limit was lowered: places of the old one that may still be taken. */
   #drainPlaces = 0;
   overrunTokens = 0;
@@ -89,11 +87,8 @@ export class Ghost {
     }
     for (const id of store.onTrust) this.#trusted(region, id);
     for (const id of store.touched) this.#cover(id, 0);
-    for (const block of store.touchedBlocks) {
-      if (store.block(block)!.state !== "over") continue;
-      for (const id of this.#unclaimed.get(block) ?? []) this.#cover(id, 0);
-      this.#unclaimed.delete(block);
-    }
+    const object = region === 0 ? this.#home : this.#holders[region - 1]!;
+    for (const id of this.#blocks.step(store, object.clock.nowMs())) this.#cover(id, 0);
   }
 
   /** An object came back from a crash or an eviction. */
@@ -102,20 +97,9 @@ export class Ghost {
     else this.#holderGhosts[region - 1]!.returned(this.#holders[region - 1]!.store);
   }
 
-  /** An isolate admits by itself. I1, I6: the block that it does so from is a row, and holds what is drawn from it. */
+  /** An isolate admits by itself. */
   drew(at: number, { claim }: Drawn): void {
-    const block = this.#store(at).block(claim.id);
-    check(
-      block?.state === "open",
-      "I6",
-      () => `an isolate admits from ${claim.id}, which is ${block?.state}`,
-    );
-    const sum = this.#drawn.get(claim.id) ?? { tokens: 0, requests: 0 };
-    const drawn = { tokens: sum.tokens + claim.tokens, requests: sum.requests + 1 };
-    this.#drawn.set(claim.id, drawn);
-    const { grantedRequests, grantedTokens } = block!;
-    const fits = drawn.tokens <= grantedTokens && drawn.requests <= grantedRequests;
-    check(fits, "I1", () => `${JSON.stringify(drawn)} drawn of ${grantedTokens} and ${grantedRequests}`);
+    this.#blocks.drew(claim, this.#store(at).block(claim.id));
   }
 
   /** An attempt makes something. I6: whatever was answered is in a row. */
@@ -128,10 +112,7 @@ export class Ghost {
     const from = this.#reservation(run.at, run.id) ?? (run.claim && this.#store(run.at).block(run.claim.id));
     check(from !== undefined && from !== null, "I6", () => `${run.id} runs, and its reservation is lost`);
     this.#runs.set(run.id, { runs: [run], scopes: from!.scopes, madeTokens: 0, uncoveredTokens: 0 });
-    if (run.claim !== null) {
-      const waiting = this.#unclaimed.get(run.claim.id) ?? new Set();
-      this.#unclaimed.set(run.claim.id, waiting.add(run.id));
-    }
+    if (run.claim !== null) this.#blocks.started(run.claim, run.id);
     const places = this.#runningPlaces();
     const { concurrentRequests = Infinity } = limitsOf(this.#home.store.record, "tenant");
     const most = Math.max(concurrentRequests, this.#drainPlaces);
@@ -226,7 +207,7 @@ export class Ghost {
     const { runs, scopes } = watched;
     const { at, claim } = runs[0]!;
     const reservation = this.#reservation(at, id);
-    if (reservation && claim) this.#unclaimed.get(claim.id)?.delete(id);
+    if (reservation && claim) this.#blocks.isClaimed(claim, id);
     const waiting = claim !== null && this.#isLive(at, claim.id) ? claim.tokens : 0;
     const covered = reservation ? reservation.settledTokens + reservation.heldTokens : waiting;
     const uncovered = Math.max(0, watched.madeTokens - covered);

@@ -100,3 +100,6 @@ export class SimIsolate {
 }
 
 export type BlockSetting = Sizing & Earning;
+
+/** What is asked of an isolate where the setting has no blocks: a demand that nobody reaches. */
+export const NO_BLOCKS: BlockSetting = { share: 0, leastRequests: Infinity, perSecond: Infinity };

@@ -150,12 +150,12 @@ export function actionOf(seed: number, regions: number): Action {
     return { afterMs, region: 1, kind: "siege", againMs, ...how, ...loads };
   }
   if (roll < 63) {
-    const forMs = random.pick([2_000, 8_000, 20_000, 70_000, 18 * MINUTE_MS]);
+    const forMs = random.pick([2_000, 8_000, 20_000, 70_000, 2 * MINUTE_MS, 18 * MINUTE_MS]);
     return {
       afterMs,
       region,
       kind: "cut",
-      link: random.pick(["home", "home", "gate"]),
+      link: random.pick(["home", "home", "gate", "gate"]),
       forMs,
       holds: random.chance(300),
     };
@@ -208,4 +208,18 @@ function rushOf(random: Random): Load {
     outputTokens: random.int(0, 60),
     tokensPerSecond: random.pick([10, 50]),
   };
+}
+
+/** Limits as an operator changes them: all of them alike, none to nothing. */
+export function scaled(limits: Limits, perMille: number): Limits {
+  const part = (limit: number | undefined, least: number) =>
+    limit === undefined ? undefined : Math.max(least, Math.floor((limit * perMille) / 1_000));
+  const { tokensPerMinute, tokensPerDay, requestsPerMinute, concurrentRequests } = limits;
+  const next = {
+    tokensPerMinute: part(tokensPerMinute, 100),
+    tokensPerDay: part(tokensPerDay, 100),
+    requestsPerMinute: part(requestsPerMinute, 1),
+    concurrentRequests: part(concurrentRequests, 1),
+  };
+  return Object.fromEntries(Object.entries(next).filter(([, limit]) => limit !== undefined)) as Limits;
 }

@@ -12,7 +12,7 @@ import { type Run, SimGate } from "./gate.ts";
 import { Ghost } from "./ghost.ts";
 import { SimHolder } from "./holder.ts";
 import { SimHome } from "./home.ts";
-import { type BlockSetting, type IsolateWorld, SimIsolate } from "./isolate.ts";
+import { type IsolateWorld, NO_BLOCKS, SimIsolate } from "./isolate.ts";
 import { Network } from "./network.ts";
 import type { Surroundings } from "./object.ts";
 import { PROTOCOL, type Protocol } from "./protocol.ts";
@@ -24,6 +24,7 @@ import {
   type Schedule,
   type Setting,
   type Siege,
+  scaled,
   settingOf,
 } from "./schedule.ts";
 import { Store } from "./store.ts";
@@ -294,22 +295,6 @@ export class World {
       carryOn: (region, run) => this.#carryOn(region, run),
     };
   }
-}
-
-/** What is asked of an isolate where the setting has no blocks: a demand that nobody reaches. */
-const NO_BLOCKS: BlockSetting = { share: 0, leastRequests: Infinity, perSecond: Infinity };
-
-function scaled(limits: Limits, perMille: number): Limits {
-  const part = (limit: number | undefined, least: number) =>
-    limit === undefined ? undefined : Math.max(least, Math.floor((limit * perMille) / 1_000));
-  const { tokensPerMinute, tokensPerDay, requestsPerMinute, concurrentRequests } = limits;
-  const next = {
-    tokensPerMinute: part(tokensPerMinute, 100),
-    tokensPerDay: part(tokensPerDay, 100),
-    requestsPerMinute: part(requestsPerMinute, 1),
-    concurrentRequests: part(concurrentRequests, 1),
-  };
-  return Object.fromEntries(Object.entries(next).filter(([, limit]) => limit !== undefined)) as Limits;
 }
 
 /** One schedule from its seeds alone. */
