@@ -149,17 +149,7 @@ export function actionOf(seed: number, regions: number): Action {
     const loads = { first: rushOf(random), second: rushOf(random) };
     return { afterMs, region: 1, kind: "siege", againMs, ...how, ...loads };
   }
-  if (roll < 63) {
-    const forMs = random.pick([2_000, 8_000, 20_000, 70_000, 2 * MINUTE_MS, 18 * MINUTE_MS]);
-    return {
-      afterMs,
-      region,
-      kind: "cut",
-      link: random.pick(["home", "home", "gate", "gate"]),
-      forMs,
-      holds: random.chance(300),
-    };
-  }
+  if (roll < 63) return { afterMs, kind: "cut", ...cutOf(random, region, Math.min(1, regions - 1)) };
   if (roll < 70) return { afterMs, region, kind: "crash", when: random.pick(["before", "after"]) };
   if (roll < 78) return { afterMs, region, kind: "evict" };
   if (roll < 83) return { afterMs, region, kind: "twin", forMs: random.int(500, 20_000) };
@@ -167,6 +157,17 @@ export function actionOf(seed: number, regions: number): Action {
   if (roll < 93) return { afterMs, region: 0, kind: "limits", perMille: random.pick([100, 500, 2_000]) };
   if (roll < 97) return { afterMs, region, kind: "leave" };
   return { afterMs, region, kind: roll < 98 ? "gate_dies" : "isolate_dies" };
+}
+
+/** Reports that are held up for longer than a block or a reservation waits for its first come late. */
+function cutOf(random: Random, region: number, hot: number) {
+  const holds = random.chance(300);
+  if (random.chance(500)) {
+    const forMs = random.pick([2_000, 20_000, 70_000, 2 * MINUTE_MS, 2 * MINUTE_MS, 18 * MINUTE_MS]);
+    return { region: random.pick([region, hot]), link: "gate" as const, forMs, holds };
+  }
+  const forMs = random.pick([2_000, 8_000, 20_000, 70_000, 18 * MINUTE_MS]);
+  return { region, link: "home" as const, forMs, holds };
 }
 
 function stepOf(random: Random) {

@@ -28,6 +28,7 @@ import {
   settingOf,
 } from "./schedule.ts";
 import { Store } from "./store.ts";
+import { Tally } from "./tally.ts";
 import { PLACES, recordOf } from "./tenant.ts";
 import { check } from "./violation.ts";
 
@@ -35,16 +36,6 @@ import { check } from "./violation.ts";
 const QUIET_MS = 3 * (REQUEST_DEADLINE_MS + START_DEADLINE_MS) + 30 * 60_000;
 const LOCAL_MS = 2;
 const OCEAN_MS = 80;
-
-/** What happened, in numbers. */
-export interface Tally {
-  admitted: number;
-  /** Of those: decided by the location's own object. */
-  beside: number;
-  /** And out of a block, by the isolate. */
-  drawn: number;
-  refused: number;
-}
 
 /** One home, its holders, a gate and clients at each place, and a network between them; the ghost sees all of it. */
 export class World {
@@ -56,7 +47,7 @@ export class World {
   readonly isolates: readonly SimIsolate[];
   readonly gates: readonly SimGate[];
   readonly ghost: Ghost;
-  readonly tally: Tally = { admitted: 0, beside: 0, drawn: 0, refused: 0 };
+  readonly tally = new Tally();
   readonly setting: Setting;
   readonly #clients: Clients;
   #healed = false;
