@@ -70,15 +70,17 @@ function steady(
  * L3: what a saturated tenant gets of its rate, after a warm-up of five minutes, over half an hour: admission and debt take
  * turns with the length of a stream, so a short measurement would show the phase that it caught.
  */
-function utilisation(places: readonly number[]): number {
+function utilisation(places: readonly number[]): { used: number; overrun: number } {
   const world = worldOf(Math.max(1, ...places), TOKENS_PER_MINUTE);
   const tokensPerRequest = STREAM.promptTokens + STREAM.outputTokens;
   const perSecond = (1.5 * TOKENS_PER_MINUTE) / 60 / tokensPerRequest;
   steady(world, places, STREAM, perSecond, WARM_UP_SECONDS + MEASURED_SECONDS);
   world.run(WARM_UP_SECONDS * SECOND_MS);
-  const before = world.ghost.madeTokens;
+  const { madeTokens, overrunTokens } = world.ghost;
   world.run(MEASURED_SECONDS * SECOND_MS);
-  return (world.ghost.madeTokens - before) / ((TOKENS_PER_MINUTE * MEASURED_SECONDS) / 60);
+  const made = world.ghost.madeTokens - madeTokens;
+  const used = made / ((TOKENS_PER_MINUTE * MEASURED_SECONDS) / 60);
+  return { used, overrun: (world.ghost.overrunTokens - overrunTokens) / made };
 }
 
 /** L2: admissions that the location's own object decides, at four fifths of the rate, after half a minute. */
@@ -128,8 +130,14 @@ function cost(place: number, perSecond: number) {
 const NINE = [0, 1, 2, 3, 4, 5, 6, 7, 8];
 const evictions = lost("evictions");
 const crashes = lost("crashes");
+const streams = { home: utilisation([0]), elsewhere: utilisation([1]), nine: utilisation(NINE) };
 const result = {
-  utilisation: { home: utilisation([0]), elsewhere: utilisation([1]), nine: utilisation(NINE) },
+  utilisation: { home: streams.home.used, elsewhere: streams.elsewhere.used, nine: streams.nine.used },
+  overrunShare: {
+    home: streams.home.overrun,
+    elsewhere: streams.elsewhere.overrun,
+    nine: streams.nine.overrun,
+  },
   warmShare: { home: warmShare([0]), elsewhere: warmShare([1]), nine: warmShare(NINE) },
   lostTokens: {
     perEviction: evictions.perLoss,

@@ -103,6 +103,10 @@ export const FIRST_STEP_TOKENS = 256;
 /** A running stream holds the tokens that it will use in this time, at its own pace. */
 export const RESERVE_AHEAD_MS = 3_000;
 export const RESERVE_AHEAD_MIN_TOKENS = 64;
+/** Admission looks this far ahead at what running streams will use: the length of a long answer. */
+export const PACE_AHEAD_MAX_MS = 120_000;
+/** Home short, holders not: they are asked to give back, and it takes about this long until the home has it. */
+export const RECALL_WAIT_MS = 2_000;
 /** A reservation that no gate ever reported on is void that long after its origin token expired. */
 export const UNREPORTED_GRACE_MS = 30_000;
 /** A running reservation that its gate has not reported on for that long is settled at what was reported. */

@@ -1,8 +1,9 @@
-import { REPORT_INTERVAL_MS } from "../bounds.ts";
+import { RECALL_WAIT_MS, REPORT_INTERVAL_MS } from "../bounds.ts";
 import type { Limits } from "../catalogue.ts";
 import { type Dimension, type Failure, type LimitScope, told } from "../errors.ts";
 import { accrue, available, type Bucket, fullBucket, take, waitMs } from "./bucket.ts";
 import { NONE, type Quantity } from "./lease.ts";
+import { aheadTokens, learnt, NO_PACE, type Pace, repaced } from "./pace.ts";
 import { type DayWindow, emptyWindow, roll, slotAt, spend, spentTokens, windowWaitMs } from "./window.ts";
 
 /**
@@ -21,6 +22,7 @@ export interface Account {
   readonly heldRequests: number;
   /** Requests that run, and places that blocks hold. */
   readonly open: number;
+  readonly pace: Pace;
   /** What leases hold of it elsewhere: granted, and neither settled nor returned. */
   readonly leased: Quantity;
 }
@@ -42,6 +44,7 @@ export function newAccount(scope: string, limits: Limits, nowMs: number): Accoun
     heldTokens: 0,
     heldRequests: 0,
     open: 0,
+    pace: NO_PACE,
     leased: NONE,
   };
 }
@@ -118,12 +121,16 @@ export function refusal(account: Account, limits: Limits, ask: Ask, nowMs: numbe
     );
   }
   const held = account.heldTokens + account.leased.tokens;
-  if (tokensPerMinute !== undefined && available(account.tokens) < ask.tokens) {
-    const used = tokensPerMinute - available(account.tokens);
-    // What is held does not refill: the refill that this waits for begins only after the next report settles it.
-    const settleMs = held + ask.tokens > tokensPerMinute ? REPORT_INTERVAL_MS : 0;
-    const refillMs = waitMs(account.tokens, tokensPerMinute, ask.tokens);
-    limited("tokens_per_minute", tokensPerMinute, used, ask.tokens, settleMs + refillMs);
+  const spare = available(account.tokens) - aheadTokens(account.pace, tokensPerMinute ?? Infinity);
+  if (tokensPerMinute !== undefined && spare < ask.tokens) {
+    const used = tokensPerMinute - Math.max(spare, 0);
+    limited(
+      "tokens_per_minute",
+      tokensPerMinute,
+      used,
+      ask.tokens,
+      tokenWaitMs(account, tokensPerMinute, ask),
+    );
   }
   const used = committed(account);
   if (tokensPerDay !== undefined && used + ask.tokens > tokensPerDay) {
@@ -131,6 +138,17 @@ export function refusal(account: Account, limits: Limits, ask: Ask, nowMs: numbe
     limited("tokens_per_day", tokensPerDay, used, ask.tokens, retryAfterMs);
   }
   return refusals.length === 0 ? null : refusals.reduce(latest);
+}
+
+/** Until the account may have enough tokens for what was refused. */
+function tokenWaitMs({ heldTokens, leased, tokens }: Account, perMinute: number, ask: Ask): number {
+  const refillMs = waitMs(tokens, perMinute, ask.tokens);
+  // Other locations are asked to give back what they hold and do not use.
+  if (refillMs > RECALL_WAIT_MS && available(tokens) + leased.tokens >= ask.tokens) return RECALL_WAIT_MS;
+  // What is held does not refill: the refill that this waits for begins only after the next report settles it. Nor does
+  // it show sooner than in reports that streams have ended.
+  const settles = refillMs === 0 || heldTokens + leased.tokens + ask.tokens > perMinute;
+  return refillMs + (settles ? REPORT_INTERVAL_MS : 0);
 }
 
 /** Of two refusals the one that lasts longer: a client that waits for it passes both. */
@@ -162,7 +180,9 @@ export function room(account: Account, limits: Limits): Quantity {
   const { tokensPerMinute, tokensPerDay, requestsPerMinute, concurrentRequests } = limits;
   return {
     tokens: Math.min(
-      tokensPerMinute === undefined ? Infinity : available(account.tokens),
+      tokensPerMinute === undefined
+        ? Infinity
+        : available(account.tokens) - aheadTokens(account.pace, tokensPerMinute),
       tokensPerDay === undefined ? Infinity : tokensPerDay - committed(account),
     ),
     requests: requestsPerMinute === undefined ? Infinity : available(account.requests),
@@ -204,6 +224,16 @@ export function leave(account: Account, places: number): Account {
   if (account.open < places)
     throw new Error(`limits: ${account.scope} has no ${places} open requests to end`);
   return { ...account, open: account.open - places };
+}
+
+/** A stream goes at another pace. */
+export function repace(account: Account, before: number, after: number): Account {
+  return before === after ? account : { ...account, pace: repaced(account.pace, before, after) };
+}
+
+/** A request has ended that used so many tokens. */
+export function learn(account: Account, usedTokens: number): Account {
+  return { ...account, pace: learnt(account.pace, usedTokens) };
 }
 
 /** They run: from now on they refill. */

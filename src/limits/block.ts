@@ -146,6 +146,7 @@ export function claimed<P>(
     weights: block.weights,
     heldTokens,
     settledTokens: 0,
+    paceTokensPerSecond: 0,
     attempts: [],
     state: "open",
     running: true,

@@ -12,6 +12,7 @@ import {
   type Quantity,
   type Renewal,
 } from "./lease.ts";
+import { nextTokens } from "./pace.ts";
 
 /**
  * A holder's side of one lease: what a location other than the home may spend of one scope. Pure; the same operations
@@ -35,6 +36,8 @@ export interface LeaseAccount {
   readonly heldRequests: number;
   /** Requests that run, and places that blocks hold. */
   readonly open: number;
+  /** Of all streams that run on it together, in weighted tokens. */
+  readonly tokensPerSecond: number;
   /** On this object's clock; after it nothing new is admitted or extended. */
   readonly deadlineMs: number;
   /** The latest instant seen here. A clock that steps back ends the lease: its deadline means nothing any more. */
@@ -54,6 +57,7 @@ export function newLease(scope: string, nowMs: number): LeaseAccount {
     heldTokens: 0,
     heldRequests: 0,
     open: 0,
+    tokensPerSecond: 0,
     deadlineMs: 0,
     seenMs: nowMs,
   };
@@ -91,7 +95,8 @@ export function isLive(account: LeaseAccount, nowMs: number): boolean {
 /** Null when the lease admits; otherwise the home is to be asked, and this is not the client's answer. */
 export function leaseRefusal(account: LeaseAccount, ask: Ask, nowMs: number): Failure | null {
   const left = free(account);
-  const enough = left.tokens >= ask.tokens && left.requests >= 1 && left.slots >= 1;
+  const spareTokens = left.tokens - nextTokens(account.tokensPerSecond);
+  const enough = spareTokens >= ask.tokens && left.requests >= 1 && left.slots >= 1;
   if (isLive(account, nowMs) && enough) return null;
   return {
     tag: "budget_unavailable",
@@ -165,6 +170,13 @@ export function leaseLeave(account: LeaseAccount, places: number): LeaseAccount 
   return { ...account, open: account.open - places };
 }
 
+/** One of its streams goes at another pace. */
+export function leaseRepace(account: LeaseAccount, before: number, after: number): LeaseAccount {
+  return before === after
+    ? account
+    : { ...account, tokensPerSecond: account.tokensPerSecond + after - before };
+}
+
 /** They run and count; the home may refill them. */
 export function leaseSpendRequests(account: LeaseAccount, requests: number): LeaseAccount {
   const after = leaseReturnRequests(account, requests);
@@ -181,7 +193,8 @@ export function leaseReturnRequests(account: LeaseAccount, requests: number): Le
 
 /** What a block could be set aside from: nothing once the lease has ended. */
 export function leaseRoom(account: LeaseAccount, nowMs: number): Quantity {
-  return isLive(account, nowMs) ? free(account) : NONE;
+  if (!isLive(account, nowMs)) return NONE;
+  return minus(free(account), { ...NONE, tokens: nextTokens(account.tokensPerSecond) });
 }
 
 export function leaseLiveMs(account: LeaseAccount, nowMs: number): number {
@@ -235,14 +248,14 @@ export function takeTerms(
  * beyond the old grant the home never counted, so it is told again.
  */
 function adopted(account: LeaseAccount, terms: LeaseTerms, nowMs: number): LeaseAccount {
-  const { sequence, answered, heldTokens, heldRequests, open } = account;
+  const { sequence, answered, heldTokens, heldRequests, open, tokensPerSecond } = account;
   const overrun = positive(minus(plus(account.settled, account.returned), account.granted));
   return {
     ...newLease(account.scope, nowMs),
     lease: terms.lease,
     settled: furthest(terms.settled, overrun),
     returned: terms.returned,
-    ...{ sequence, answered, heldTokens, heldRequests, open },
+    ...{ sequence, answered, heldTokens, heldRequests, open, tokensPerSecond },
   };
 }
 

@@ -66,6 +66,7 @@ export function reserve<P>(
     weights: ask.weights ?? EVEN_WEIGHTS,
     heldTokens: tokens,
     settledTokens: 0,
+    paceTokensPerSecond: 0,
     attempts: [],
     state: "open",
     running: true,
@@ -116,7 +117,11 @@ export function report<P>(
       ...accounts.map((account, index) => purse.extendable(account, limits[index]!, wanted, nowMs)),
     );
     if (more > 0) accounts = accounts.map((account) => purse.hold(account, more));
-    after = { ...after, heldTokens: after.heldTokens + more };
+    const paceTokensPerSecond = before.running ? weighted(0, message.tokensPerSecond, after.weights) : 0;
+    accounts = accounts.map((account) =>
+      purse.repace(account, before.paceTokensPerSecond, paceTokensPerSecond),
+    );
+    after = { ...after, heldTokens: after.heldTokens + more, paceTokensPerSecond };
     const nothingAhead = aheadTokens > 0 && after.heldTokens <= heldBackTokens;
     stop = book.record.tenant.overdraft === "stop" && nothingAhead;
   }
@@ -133,8 +138,10 @@ export function finish<P>(
   const known = found(book, requestId, claim, nowMs);
   if (!known?.reservation.running) return null;
   const { reservation: before, block } = known;
-  const accounts = accountsOf(book, before, nowMs).map((account) => book.purse.leave(account, 1));
-  const reservation = { ...before, running: false };
+  const accounts = accountsOf(book, before, nowMs).map((account) =>
+    book.purse.repace(book.purse.leave(account, 1), before.paceTokensPerSecond, 0),
+  );
+  const reservation = { ...before, running: false, paceTokensPerSecond: 0 };
   return { accounts, reservation, block, settled: NO_USAGE, counted: false };
 }
 
@@ -194,15 +201,16 @@ function close<P>(
 ): { accounts: P[]; reservation: Reservation } {
   const { purse } = book;
   const { accounts, reservation } = settleOwed(book, before, open, owedTokens(open, true));
-  const { attempts, heldTokens, running } = reservation;
+  const { attempts, heldTokens, paceTokensPerSecond, running } = reservation;
   const neverRan = reservation.state === "open" && attempts.length === 0;
   return {
     accounts: accounts.map((account) => {
       const released = purse.release(account, heldTokens);
-      const left = running ? purse.leave(released, 1) : released;
-      return neverRan ? purse.endRequest(left, false, 1) : left;
+      const left = purse.repace(running ? purse.leave(released, 1) : released, paceTokensPerSecond, 0);
+      if (neverRan) return purse.endRequest(left, false, 1);
+      return reservation.state === "open" ? purse.learn(left, reservation.settledTokens) : left;
     }),
-    reservation: { ...reservation, heldTokens: 0, running: false, state },
+    reservation: { ...reservation, heldTokens: 0, paceTokensPerSecond: 0, running: false, state },
   };
 }
 
@@ -239,6 +247,7 @@ function unknownReservation<P>(book: Book<P>, message: BudgetReport, nowMs: numb
     weights: weights ?? EVEN_WEIGHTS,
     heldTokens: 0,
     settledTokens: 0,
+    paceTokensPerSecond: 0,
     attempts: [],
     state: "void",
     running: false,

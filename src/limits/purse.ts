@@ -30,6 +30,10 @@ export interface Purse<P> {
   leave(purse: P, places: number): P;
   /** Requests that were held begin to count against the rate, as they run; or are given back, as nothing ran. */
   endRequest(purse: P, ran: boolean, requests: number): P;
+  /** One of its streams uses so many tokens a second now, and did before. */
+  repace(purse: P, before: number, after: number): P;
+  /** A request has used so many tokens in all. */
+  learn(purse: P, usedTokens: number): P;
   /** Requests that run. */
   open(purse: P): number;
   /** Where the scopes of a request stand, for its headers. */
@@ -50,6 +54,8 @@ export const HOME_PURSE: Purse<account.Account> = {
   liveMs: () => Infinity,
   endRequest: (purse, ran, requests) =>
     ran ? account.spendRequests(purse, requests) : account.returnRequests(purse, requests),
+  repace: account.repace,
+  learn: account.learn,
   open: (purse) => purse.open + purse.leased.slots,
   standing: standingOf,
 };
@@ -77,6 +83,9 @@ export const LEASE_PURSE: Purse<lease.LeaseAccount> = {
   liveMs: lease.leaseLiveMs,
   endRequest: (purse, ran, requests) =>
     ran ? lease.leaseSpendRequests(purse, requests) : lease.leaseReturnRequests(purse, requests),
+  repace: lease.leaseRepace,
+  // The rate is the home's affair.
+  learn: (purse) => purse,
   open: (purse) => purse.open,
   standing: leaseStanding,
 };

@@ -22,6 +22,8 @@ export interface Reservation {
   readonly heldTokens: number;
   /** Weighted; only ever grows (I7). */
   readonly settledTokens: number;
+  /** Weighted tokens a second, by the last report of a stream that runs; else 0. */
+  readonly paceTokensPerSecond: number;
   /** By attempt number. A resumed stream has two. */
   readonly attempts: readonly Attempt[];
   readonly state: ReservationState;

@@ -1,5 +1,6 @@
 import type { Account } from "../../limits/account.ts";
 import type { LeaseAccount } from "../../limits/lease-holder.ts";
+import { NO_PACE } from "../../limits/pace.ts";
 import type { AccountRows } from "./tenant-book.ts";
 
 /**
@@ -15,7 +16,8 @@ export const HOME_ROWS: AccountRows<Account> = {
     };
     const older = slots.filter((entry) => entry.slot < slot);
     const olderTokens = older.reduce((sum, entry) => sum + entry.tokens, 0);
-    return { ...account, day: { slot, slotTokens, older, olderTokens } };
+    // Rows from before there was a pace.
+    return { ...account, pace: account.pace ?? NO_PACE, day: { slot, slotTokens, older, olderTokens } };
   },
   endedSlots: (before, after) =>
     before.day.slot === after.day.slot
@@ -26,6 +28,9 @@ export const HOME_ROWS: AccountRows<Account> = {
 /** A lease elsewhere: no day window, the home keeps it. */
 export const LEASE_ROWS: AccountRows<LeaseAccount> = {
   write: (lease) => JSON.stringify(lease),
-  read: (body) => JSON.parse(body) as LeaseAccount,
+  read(body) {
+    const lease = JSON.parse(body) as LeaseAccount;
+    return { ...lease, tokensPerSecond: lease.tokensPerSecond ?? 0 };
+  },
   endedSlots: () => [],
 };

@@ -32,7 +32,8 @@ export const MIGRATIONS = [
      held_tokens INTEGER NOT NULL, state TEXT NOT NULL) WITHOUT ROWID;
    CREATE INDEX live_blocks ON blocks (deadline_ms) WHERE state <> 'over'`,
   // Since then a request is held until it is first heard of; before, at home never and at a lease until its end.
-  `UPDATE accounts SET body = json_set(body, '$.settled.requests',
+  `ALTER TABLE reservations ADD COLUMN pace INTEGER NOT NULL DEFAULT 0;
+   UPDATE accounts SET body = json_set(body, '$.settled.requests',
        json_extract(body, '$.settled.requests') + json_extract(body, '$.heldRequests') - ${UNHEARD_OF})
      WHERE json_extract(body, '$.settled') IS NOT NULL;
    UPDATE accounts SET body = json_set(body, '$.heldRequests', ${UNHEARD_OF})`,
@@ -52,6 +53,7 @@ export type ReservationRow = {
   /** Null in rows from before there were weights: one each. */
   weights: string | null;
   settled_tokens: number | null;
+  pace: number;
 };
 
 export type UsageSqlRow = {
@@ -77,6 +79,7 @@ export function reservationFrom(row: ReservationRow): Reservation {
     weights,
     heldTokens: row.held_tokens,
     settledTokens: row.settled_tokens ?? weightedUsage(attempts, weights),
+    paceTokensPerSecond: row.pace,
     attempts,
     state: row.state as ReservationState,
     running: row.running === 1,

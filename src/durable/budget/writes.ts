@@ -19,8 +19,8 @@ export function writeReservation(sql: SqlStorage, reservation: Reservation): voi
   sql.exec(
     `INSERT OR REPLACE INTO reservations
        (id, key_id, scopes, model, created_ms, deadline_ms, held_tokens, attempts, state, running,
-        weights, settled_tokens)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+        weights, settled_tokens, pace)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     reservation.id,
     reservation.keyId,
     JSON.stringify(reservation.scopes),
@@ -33,6 +33,7 @@ export function writeReservation(sql: SqlStorage, reservation: Reservation): voi
     reservation.running ? 1 : 0,
     JSON.stringify(reservation.weights),
     reservation.settledTokens,
+    reservation.paceTokensPerSecond,
   );
 }
 
