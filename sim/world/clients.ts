@@ -9,7 +9,7 @@ import type { World } from "./world.ts";
 const SLOW_START_MAX_MS = 30_000;
 
 /** What is known of a request once it may run. */
-type Admitted = Pick<Run, "id" | "at" | "claim" | "finishEagerly" | "soft"> & {
+type Admitted = Pick<Run, "id" | "at" | "claim" | "finishEagerly"> & {
   readonly outputCapTokens: number | null;
 };
 
@@ -44,7 +44,7 @@ export class Clients {
       world.tally.admitted += 1;
       world.tally.beside += 1;
       world.tally.drawn += 1;
-      this.#run(region, load, { id, at: server, claim, outputCapTokens, finishEagerly: false, soft: false });
+      this.#run(region, load, { id, at: server, claim, outputCapTokens, finishEagerly: false });
       return;
     }
     let answered = false;
@@ -75,14 +75,14 @@ export class Clients {
     tally.admitted += 1;
     if (!forwarded) tally.beside += 1;
     if (answer.leaseHere) this.#askHereUntilMs[region] = events.nowMs + LEASE_HINT_MS;
-    const { finishEagerly, mode, outputCapTokens } = answer;
+    const { finishEagerly, outputCapTokens } = answer;
     const at = PLACES.indexOf(answer.at);
-    this.#run(region, load, { id, at, claim: null, outputCapTokens, finishEagerly, soft: mode === "soft" });
+    this.#run(region, load, { id, at, claim: null, outputCapTokens, finishEagerly });
   }
 
   #run(region: number, load: Load, admitted: Admitted): void {
     const { events, gates, random } = this.#world;
-    const { at, claim, finishEagerly, id, outputCapTokens, soft } = admitted;
+    const { at, claim, finishEagerly, id, outputCapTokens } = admitted;
     if (random.chance(30)) {
       this.#cancel(region, at, id, claim);
       return;
@@ -90,7 +90,7 @@ export class Clients {
     const promptTokens = Math.max(1, load.promptTokens + load.missedTokens);
     const capTokens = outputCapTokens ?? Infinity;
     const run: Run = {
-      ...{ id, at, claim, finishEagerly, soft },
+      ...{ id, at, claim, finishEagerly },
       // The first replica may have failed before it made anything.
       attempt: random.chance(50) ? 1 : 0,
       promptTokens,

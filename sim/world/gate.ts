@@ -8,8 +8,6 @@ export interface Run {
   readonly attempt: number;
   /** The block that it was admitted from. */
   readonly claim: BlockClaim | null;
-  /** Beyond what the budget could prove. */
-  readonly soft: boolean;
   /** The object that holds its reservation. */
   readonly at: number;
   readonly promptTokens: number;

@@ -55,6 +55,8 @@ export class Ghost {
   readonly #scopes = new Map<string, ScopeWatch>();
   readonly #runs = new Map<string, Watched>();
   readonly #blocks = new BlockGhost();
+  /** Requests that were admitted beyond what the budget could prove. */
+  readonly #onTrust = new Set<string>();
   readonly #weights: Weights;
   /** After the limit was lowered: places of the old one that may still be taken. */
   #drainPlaces = 0;
@@ -87,8 +89,8 @@ export class Ghost {
     }
     for (const id of store.onTrust) this.#trusted(region, id);
     for (const id of store.touched) this.#cover(id, 0);
-    const object = region === 0 ? this.#home : this.#holders[region - 1]!;
-    for (const id of this.#blocks.step(store, object.clock.nowMs())) this.#cover(id, 0);
+    const { clock } = region === 0 ? this.#home : this.#holders[region - 1]!;
+    for (const id of this.#blocks.step(store, clock.nowMs())) this.#cover(id, 0);
   }
 
   /** An object came back from a crash or an eviction. */
@@ -97,7 +99,6 @@ export class Ghost {
     else this.#holderGhosts[region - 1]!.returned(this.#holders[region - 1]!.store);
   }
 
-  /** An isolate admits by itself. */
   drew(at: number, { claim }: Drawn): void {
     this.#blocks.drew(claim, this.#store(at).block(claim.id));
   }
@@ -152,7 +153,7 @@ export class Ghost {
     for (const { runs } of this.#runs.values()) {
       const run = runs.at(-1)!;
       // What is admitted on trust keeps to its tokens and to nothing else.
-      if (run.state === "runs" && !run.soft && this.#holdsPlace(run)) places += 1;
+      if (run.state === "runs" && !this.#onTrust.has(run.id) && this.#holdsPlace(run)) places += 1;
     }
     return places;
   }
@@ -177,6 +178,7 @@ export class Ghost {
 
   /** What was just admitted on trust beyond all that its lease had free is overrun from now on. */
   #trusted(region: number, id: string): void {
+    this.#onTrust.add(id);
     const { heldTokens, scopes } = this.#reservation(region, id)!;
     const nowMs = this.#home.clock.latestMs();
     for (const scope of scopes) {
