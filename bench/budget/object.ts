@@ -92,7 +92,11 @@ export async function objectRate(rounds: number): Promise<Record<Mode, ObjectRat
     };
     await until(() => play(64, "many", "up"));
     const result = {} as Record<Mode, ObjectRate>;
-    for (const [mode, count] of [["one", 1_000], ["many", 6_000], ["blocks", 12_800]] as const) {
+    for (const [mode, count] of [
+      ["one", 1_000],
+      ["many", 6_000],
+      ["blocks", 12_800],
+    ] as const) {
       const [perSecond, cpu]: [number[], number[]] = [[], []];
       for (let round = 0; round <= rounds; round++) {
         const [fromMs, fromCpuMs] = [performance.now(), cpuMs(pid)];
@@ -122,4 +126,5 @@ async function until(run: () => Promise<void>): Promise<void> {
   }
 }
 
-if (process.argv[1]?.endsWith("bench/budget/object.ts")) console.log(JSON.stringify(await objectRate(3), null, 2));
+if (process.argv[1]?.endsWith("bench/budget/object.ts"))
+  console.log(JSON.stringify(await objectRate(3), null, 2));
