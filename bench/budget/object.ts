@@ -125,6 +125,3 @@ async function until(run: () => Promise<void>): Promise<void> {
     }
   }
 }
-
-if (process.argv[1]?.endsWith("bench/budget/object.ts"))
-  console.log(JSON.stringify(await objectRate(3), null, 2));
