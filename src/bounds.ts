@@ -103,10 +103,6 @@ export const FIRST_STEP_TOKENS = 256;
 /** A running stream holds the tokens that it will use in this time, at its own pace. */
 export const RESERVE_AHEAD_MS = 3_000;
 export const RESERVE_AHEAD_MIN_TOKENS = 64;
-/** Admission looks this far ahead at what running streams will use: the length of a long answer. */
-export const PACE_AHEAD_MAX_MS = 120_000;
-/** Home short, holders not: they are asked to give back, and it takes about this long until the home has it. */
-export const RECALL_WAIT_MS = 2_000;
 /** A reservation that no gate ever reported on is void that long after its origin token expired. */
 export const UNREPORTED_GRACE_MS = 30_000;
 /** A running reservation that its gate has not reported on for that long is settled at what was reported. */
@@ -124,21 +120,6 @@ export const LEASE_TTL_MS = 10_000;
 export const LEASE_WRITE_OFF_MS = LEASE_TTL_MS * 1.01 + 30_000;
 /** An isolate asks a location's own budget object for that long after one said that it has or earns a lease. */
 export const LEASE_HINT_MS = 30_000;
-/**
- * An isolate that admits as many requests of a key and model as this asks for a block of them in advance: below it a block
- * would hold budget for requests that may not come, and one object call each is cheap enough.
- */
-export const BLOCK_EARNING_PER_SECOND = 20;
-/** A block is admitted from for this long, and sized for the demand of this time. Short: a revoked key works as long. */
-export const BLOCK_USE_MS = 1_000;
-/** Of what any scope has left, one block takes at most this much: what a dead isolate strands until its deadline. */
-export const BLOCK_SHARE = 0.02;
-/** A smaller block saves too few calls for its row; near a limit every request is asked for. */
-export const BLOCK_LEAST_REQUESTS = 8;
-/** After an ask for a block was refused, the isolate asks for each request for that long. */
-export const BLOCK_REST_MS = 1_000;
-/** Keys and models that one isolate keeps count of. */
-export const BLOCK_KEYS_MAX = 4_096;
 /** Width of one slot of the day window; over-holds at most 0.35 % of a day (limits: sliding window). */
 export const DAY_SLOT_MS = 5 * 60_000;
 export const DAY_MS = 24 * 60 * 60_000;
@@ -305,10 +286,6 @@ holds(
   "one request's weight is exact",
 );
 holds(REPORT_INTERVAL_MS < RESERVE_AHEAD_MS, "a stream's reservation outlasts the gap between two reports");
-holds(
-  BLOCK_USE_MS < 10_000 - LEASE_TTL_MS / 2,
-  "a revoked key's block ends soon enough after a lease's renewal",
-);
 holds(RESUME_KEPT_MAX_BYTES <= RESUME_KEPT_IN_FLIGHT_MAX_BYTES, "one stream fits into what may be kept");
 holds(RESUME_WITHIN_MS < START_DEADLINE_MS, "an order to carry on is valid as long as it is tried");
 holds(GATE_ANSWER_MAX_MS < 120_000, "the gate answers before the tunnel gives up");

@@ -1,6 +1,7 @@
-import { BLOCK_USE_MS, OBJECT_CALL_TIMEOUT_MS } from "../../src/bounds.ts";
+import { OBJECT_CALL_TIMEOUT_MS } from "../../src/bounds.ts";
 import { EVEN_WEIGHTS } from "../../src/catalogue.ts";
 import type { Sizing } from "../../src/limits/block.ts";
+import { BLOCK_USE_MS } from "../../src/limits/bounds.ts";
 import type { BlockAnswer, BlockAsk, BlockTold, ReserveAsk } from "../../src/limits/messages.ts";
 import { type Drawn, type Earning, NEW_SPENDER, type Spender } from "../../src/limits/spender.ts";
 import type { Clock } from "./clock.ts";

@@ -1,5 +1,5 @@
-import { BLOCK_EARNING_PER_SECOND, BLOCK_LEAST_REQUESTS, BLOCK_SHARE } from "../../src/bounds.ts";
 import { EVEN_WEIGHTS, type Limits, type OverdraftPolicy, type Weights } from "../../src/catalogue.ts";
+import { BLOCK_EARNING_PER_SECOND, BLOCK_LEAST_REQUESTS, BLOCK_SHARE } from "../../src/limits/bounds.ts";
 import type { BlockSetting } from "./isolate.ts";
 import { type Random, randomFrom } from "./random.ts";
 

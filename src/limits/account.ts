@@ -1,6 +1,7 @@
-import { RECALL_WAIT_MS, REPORT_INTERVAL_MS } from "../bounds.ts";
+import { REPORT_INTERVAL_MS } from "../bounds.ts";
 import type { Limits } from "../catalogue.ts";
 import { type Dimension, type Failure, type LimitScope, told } from "../errors.ts";
+import { RECALL_WAIT_MS } from "./bounds.ts";
 import { accrue, available, type Bucket, fullBucket, take, waitMs } from "./bucket.ts";
 import { NONE, type Quantity } from "./lease.ts";
 import { aheadTokens, learnt, NO_PACE, type Pace, repaced } from "./pace.ts";

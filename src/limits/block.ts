@@ -1,14 +1,9 @@
-import {
-  BLOCK_LEAST_REQUESTS,
-  BLOCK_SHARE,
-  BLOCK_USE_MS,
-  START_DEADLINE_MS,
-  UNREPORTED_GRACE_MS,
-} from "../bounds.ts";
+import { START_DEADLINE_MS, UNREPORTED_GRACE_MS } from "../bounds.ts";
 import type { Weights } from "../catalogue.ts";
 import { keyDenial, modelDenial } from "./access.ts";
 import { wholeBudget } from "./account.ts";
 import { accountAt, accountsOf, type Book, limitsOf, scopesOf } from "./book.ts";
+import { BLOCK_LEAST_REQUESTS, BLOCK_SHARE, BLOCK_USE_MS } from "./bounds.ts";
 import type { BlockAnswer, BlockAsk, BlockClaim, BlockTold } from "./messages.ts";
 import type { Reservation } from "./reservation.ts";
 

@@ -1,4 +1,5 @@
-import { PACE_AHEAD_MAX_MS, RESERVE_AHEAD_MS } from "../bounds.ts";
+import { RESERVE_AHEAD_MS } from "../bounds.ts";
+import { PACE_AHEAD_MAX_MS } from "./bounds.ts";
 
 /**
  * How fast an account's running streams use tokens, and how much one request uses in the end. Admission reserves only a

@@ -1,5 +1,6 @@
-import { BLOCK_EARNING_PER_SECOND, BLOCK_REST_MS, BLOCK_USE_MS, OBJECT_CALL_TIMEOUT_MS } from "../bounds.ts";
+import { OBJECT_CALL_TIMEOUT_MS } from "../bounds.ts";
 import { type Asked, askedTokens, outputCap } from "./asked.ts";
+import { BLOCK_EARNING_PER_SECOND, BLOCK_REST_MS, BLOCK_USE_MS } from "./bounds.ts";
 import { blockWanted, type Demand, demanded, NO_DEMAND } from "./demand.ts";
 import type { BlockAnswer, BlockClaim, BlockTold } from "./messages.ts";
 

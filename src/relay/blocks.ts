@@ -1,8 +1,9 @@
-import { BLOCK_KEYS_MAX, BLOCK_USE_MS, OBJECT_CALL_TIMEOUT_MS } from "../bounds.ts";
+import { OBJECT_CALL_TIMEOUT_MS } from "../bounds.ts";
 import type { Weights } from "../catalogue.ts";
 import { randomBase62 } from "../contract/encoding.ts";
 import { withDeadline } from "../deadline.ts";
 import { type BudgetAddress, tenantBudget } from "../durable/stub.ts";
+import { BLOCK_KEYS_MAX, BLOCK_USE_MS } from "../limits/bounds.ts";
 import type { BlockAsk, ReserveAsk } from "../limits/messages.ts";
 import {
   asked,

@@ -1,9 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { BLOCK_USE_MS } from "../../../src/bounds.ts";
 import { EVEN_WEIGHTS, type Limits } from "../../../src/catalogue.ts";
 import { settleTime } from "../../../src/limits/account.ts";
 import { closeBlock, expireBlock, grantBlock } from "../../../src/limits/block.ts";
+import { BLOCK_USE_MS } from "../../../src/limits/bounds.ts";
 import { available } from "../../../src/limits/bucket.ts";
 import { cancel, expire, finish, report, reserve } from "../../../src/limits/ledger.ts";
 import type { BlockAsk, BudgetReport } from "../../../src/limits/messages.ts";

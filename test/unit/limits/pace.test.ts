@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { PACE_AHEAD_MAX_MS, RESERVE_AHEAD_MS } from "../../../src/bounds.ts";
+import { RESERVE_AHEAD_MS } from "../../../src/bounds.ts";
+import { PACE_AHEAD_MAX_MS } from "../../../src/limits/bounds.ts";
 import { finish, report, reserve } from "../../../src/limits/ledger.ts";
 import { aheadTokens, learnt, NO_PACE, repaced } from "../../../src/limits/pace.ts";
 import { ASK, MemoryBook, tenantRecord } from "../../support/tenant.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { BLOCK_EARNING_PER_SECOND, BLOCK_REST_MS, BLOCK_USE_MS } from "../../../src/bounds.ts";
+import { BLOCK_EARNING_PER_SECOND, BLOCK_REST_MS, BLOCK_USE_MS } from "../../../src/limits/bounds.ts";
 import type { BlockAnswer } from "../../../src/limits/messages.ts";
 import {
   asked,
