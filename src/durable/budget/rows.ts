@@ -3,9 +3,12 @@ import type { UsageRow } from "../../limits/messages.ts";
 import type { Attempt, Reservation, ReservationState } from "../../limits/reservation.ts";
 import { weightedUsage } from "../../limits/weights.ts";
 
-/** Open reservations of a scope on which nothing was reported yet. */
-const UNHEARD_OF = `(SELECT COUNT(*) FROM reservations, json_each(reservations.scopes) AS held
-     WHERE held.value = accounts.scope AND reservations.state = 'open' AND reservations.attempts = '[]')`;
+/** Requests of a scope (the parameter, twice) of which nothing was heard yet: open reservations, and what blocks hold. */
+export const UNHEARD_OF = `SELECT
+    (SELECT COUNT(*) FROM reservations, json_each(scopes) AS held
+       WHERE state = 'open' AND attempts = '[]' AND held.value = ?)
+    + (SELECT COALESCE(SUM(json_extract(body, '$.heldRequests')), 0) FROM blocks, json_each(body, '$.scopes') AS held
+       WHERE state <> 'over' AND held.value = ?) AS requests`;
 
 /** Tables of a tenant's budget, and what their rows mean. */
 export const MIGRATIONS = [
@@ -31,12 +34,7 @@ export const MIGRATIONS = [
      id TEXT PRIMARY KEY, body TEXT NOT NULL, created_ms INTEGER NOT NULL, deadline_ms INTEGER NOT NULL,
      held_tokens INTEGER NOT NULL, state TEXT NOT NULL) WITHOUT ROWID;
    CREATE INDEX live_blocks ON blocks (deadline_ms) WHERE state <> 'over'`,
-  // Since then a request is held until it is first heard of; before, at home never and at a lease until its end.
-  `ALTER TABLE reservations ADD COLUMN pace INTEGER NOT NULL DEFAULT 0;
-   UPDATE accounts SET body = json_set(body, '$.settled.requests',
-       json_extract(body, '$.settled.requests') + json_extract(body, '$.heldRequests') - ${UNHEARD_OF})
-     WHERE json_extract(body, '$.settled') IS NOT NULL;
-   UPDATE accounts SET body = json_set(body, '$.heldRequests', ${UNHEARD_OF})`,
+  "ALTER TABLE reservations ADD COLUMN pace INTEGER NOT NULL DEFAULT 0",
 ];
 
 export type ReservationRow = {

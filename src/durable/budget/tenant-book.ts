@@ -8,13 +8,21 @@ import type { Purse } from "../../limits/purse.ts";
 import type { Reservation } from "../../limits/reservation.ts";
 import { type DaySlot, slotAt } from "../../limits/window.ts";
 import { migrate } from "../schema.ts";
-import { MIGRATIONS, type ReservationRow, reservationFrom, type UsageSqlRow, usageFrom } from "./rows.ts";
+import {
+  MIGRATIONS,
+  type ReservationRow,
+  reservationFrom,
+  UNHEARD_OF,
+  type UsageSqlRow,
+  usageFrom,
+} from "./rows.ts";
 import { addUsage, type Scoped, writeAccount, writeBlock, writeLease, writeReservation } from "./writes.ts";
 
 /** How one kind of purse becomes rows. */
 export interface AccountRows<P> {
   write(account: P): string;
-  read(body: string, slots: readonly DaySlot[]): P;
+  /** `unheardOf`: requests that its reservations and blocks hold; a version before may have counted them otherwise. */
+  read(body: string, slots: readonly DaySlot[], unheardOf: number): P;
   /** Slots of the day window that will not change any more: each becomes a row of its own, written once. */
   endedSlots(before: P, after: P): readonly DaySlot[];
 }
@@ -84,7 +92,8 @@ export class TenantBook<P extends Scoped> implements Book<P> {
         scope,
       )
       .toArray();
-    const account = this.#rows.read(row.body, slots);
+    const { requests } = this.#sql.exec<{ requests: number }>(UNHEARD_OF, scope, scope).one();
+    const account = this.#rows.read(row.body, slots, requests);
     this.#accounts.set(scope, account);
     return account;
   }
