@@ -23,8 +23,8 @@ const SEED = Number(values.seed);
 /** US dollars per million, as Cloudflare's price list has them for the paid plan; storage and duration left out. */
 const PRICE_USD = { objectRequests: 0.15, rowsWritten: 1.0, workerRequests: 0.3 };
 const SECOND_MS = 1_000;
-/** What all limits may cost a hot tenant's request at the edge. */
-const OVER_NONE_MAX_US = 100;
+/** What all limits may cost a hot tenant's request at the edge: 100 µs where it costs 835 without any. */
+const OVER_NONE_MAX_SHARE = 0.12;
 const TOKENS_PER_MINUTE = 1_200_000;
 const WARM_UP_SECONDS = 300;
 const MEASURED_SECONDS = 1_800;
@@ -165,6 +165,6 @@ const met =
   result.utilisation.nine >= 0.85 &&
   Math.min(result.warmShare.elsewhere, result.warmShare.nine) >= 0.95 &&
   result.lostTokens.perEviction === 0 &&
-  (result.edge === undefined || result.edge.overNoneUs.blocks <= OVER_NONE_MAX_US);
+  (result.edge === undefined || result.edge.overNoneShare.blocks <= OVER_NONE_MAX_SHARE);
 if (!met) console.error("a goal of docs/evidence.md is not met");
 process.exitCode = met ? 0 : 1;

@@ -117,6 +117,8 @@ export interface EdgeCost {
   readonly us: Record<Variant, number>;
   /** Median over rounds of what a variant costs above none in the same round, in microseconds. */
   readonly overNoneUs: { readonly blocks: number; readonly strict: number };
+  /** The same as a part of what none costs in that round: machines and moments differ in speed. */
+  readonly overNoneShare: { readonly blocks: number; readonly strict: number };
   /** Of the requests in the variant with blocks: admitted out of one. */
   readonly drawnShare: number;
 }
@@ -150,12 +152,15 @@ export async function edgeCost(rounds: number, requestsPerRound: number): Promis
     process.stderr.write("\n");
     const over = (variant: "blocks" | "strict") =>
       median(us[variant].map((one, round) => one - us.none[round]!));
+    const share = (variant: "blocks" | "strict") =>
+      median(us[variant].map((one, round) => one / us.none[round]! - 1));
     const all = [...modes.values()].reduce((sum, count) => sum + count, 0);
     return {
       rounds,
       requestsPerRound,
       us: { blocks: median(us.blocks), strict: median(us.strict), none: median(us.none) },
       overNoneUs: { blocks: over("blocks"), strict: over("strict") },
+      overNoneShare: { blocks: share("blocks"), strict: share("strict") },
       drawnShare: (modes.get("block") ?? 0) / all,
     };
   } finally {
