@@ -120,6 +120,15 @@ export function leaseAdmit(account: LeaseAccount, tokens: number, requests: numb
 }
 
 /**
+ * A lease before an admission on trust. One that has ended gives up what it has free: the home may have counted it as spent
+ * and refilled it since, so only the allowance may be drawn on.
+ */
+export function softTime(account: LeaseAccount, nowMs: number): LeaseAccount {
+  const now = leaseTime(account, nowMs);
+  return isLive(now, nowMs) ? now : giveBackAll(now);
+}
+
+/**
  * Admission beyond the lease while the home is out of reach: free tokens may fall to `-allowanceTokens`, and the home
  * takes what was spent as debt when it is back. Bounded, and only where a tenant's operator asked for it.
  */

@@ -64,6 +64,7 @@ export const HOME_PURSE: Purse<account.Account> = {
 export function softPurse(allowanceTokens: number): Purse<lease.LeaseAccount> {
   return {
     ...LEASE_PURSE,
+    at: (purse, _limits, nowMs) => lease.softTime(purse, nowMs),
     refusal: (purse, _limits, ask) => lease.softRefusal(purse, ask, allowanceTokens),
     admit: lease.softAdmit,
   };
