@@ -3,6 +3,9 @@
  * hold between them are asserted at the end, so that a careless edit fails at start and not in production.
  */
 
+export * from "./bounds/degrade.ts";
+export * from "./bounds/relay.ts";
+
 // --- Requests ---------------------------------------------------------------------------------------------
 /** Largest body taken from a client. The isolate has 128 MB and holds bodies while it waits and retries. */
 export const BODY_MAX_BYTES = 8 * 1024 * 1024;
@@ -143,8 +146,10 @@ export const HEARTBEAT_SILENCE_MAX_MS = 10_000;
 export const POOL_RECOVERY_MS = PERMIT_EXTEND_MS + 5_000;
 /** Bodies that edges hold for those who wait at one pool object. */
 export const POOL_QUEUE_MAX_BYTES = 256 * 1024 * 1024;
-/** A held request is sent while fewer uncached tokens than this are ahead at its replica (routing: replay §8). */
-export const PREFILL_AHEAD_MAX_TOKENS = 4_096;
+/** A held request is sent while fewer uncached tokens are ahead there: what is computed while the next is on its way. */
+export const PREFILL_AHEAD_MAX_TOKENS = 512;
+/** Tenants within so many weighted tokens are level, and the shortest prompt goes first: some 3 s of eight replicas. */
+export const FAIR_SLACK_TOKENS = 262_144;
 /** Share of a replica's KV memory that sent requests may take, by their prompt and expected output. */
 export const KV_IN_FLIGHT_MAX = 0.9;
 /** The same for the band `batch`: what it leaves is there when somebody urgent comes. */

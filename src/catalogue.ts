@@ -1,8 +1,12 @@
 import { z } from "zod";
 import { DAY_MS, GATES_PER_POOL_MAX, KEY_OVERLAP_DEFAULT_MS, LIMIT_MAX } from "./bounds.ts";
+import { type Band, bandSchema } from "./catalogue/band.ts";
+import type { Control } from "./catalogue/degrade.ts";
 import { type Model, modelNameSchema } from "./catalogue/model.ts";
 
+export * from "./catalogue/band.ts";
 export * from "./catalogue/breakers.ts";
+export * from "./catalogue/degrade.ts";
 export * from "./catalogue/model.ts";
 
 /**
@@ -83,6 +87,10 @@ export const tenantInputSchema = z
       .optional()
       .describe("Regions that its requests may run in; absent means all."),
     overdraft: overdraftPolicySchema.default("debt"),
+    responseCache: z
+      .boolean()
+      .optional()
+      .describe("Whether answers to its requests may be kept, for models that have a cache; absent: no."),
     /**
      * Tokens that each location may admit beyond its lease while the tenant's home cannot be reached. They are settled as
      * debt when it returns. 0: nothing is admitted that the budget cannot prove.
@@ -108,6 +116,7 @@ export const tenantPatchSchema = z
     models: z.array(modelNameSchema).max(256).nullable().optional(),
     regions: z.array(regionNameSchema).max(256).nullable().optional(),
     overdraft: overdraftPolicySchema.optional(),
+    responseCache: z.boolean().optional(),
     softAllowanceTokens: softAllowance.optional(),
     suspended: z.boolean().optional(),
   })
@@ -127,6 +136,14 @@ export const keyInputSchema = z
     name: z.string().min(1).max(200).default("key"),
     limits: limitsSchema.default({}),
     expiresAtMs: z.number().int().positive().optional().describe("Epoch milliseconds; absent: never."),
+    priority: bandSchema
+      .optional()
+      .describe("The most urgent band of the queue that its requests may claim; `default` where absent."),
+    defaultPriority: bandSchema
+      .optional()
+      .describe(
+        "The band of its requests that claim none; absent: `default`, or `batch` where that is all it may.",
+      ),
   })
   .meta({ id: "KeyInput" });
 export type KeyInput = z.infer<typeof keyInputSchema>;
@@ -165,6 +182,8 @@ export interface KeyRecord {
   readonly limits: Limits;
   readonly expiresAtMs: number | null;
   readonly revokedAtMs: number | null;
+  readonly priority?: Band;
+  readonly defaultPriority?: Band;
 }
 
 /** An origin's address comes from an operator and from nowhere else. */
@@ -255,4 +274,6 @@ export interface Catalogue {
   readonly version: number;
   readonly models: readonly Model[];
   readonly pools: readonly Pool[];
+  /** What humans have decided about steps of the ladder; absent from a registry of a version before. */
+  readonly controls?: readonly Control[];
 }

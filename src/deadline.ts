@@ -18,3 +18,16 @@ export class DeadlineError extends Error {
     super(`no answer within ${deadlineMs} ms`);
   }
 }
+
+/** What `run` comes to, or null when that takes longer than `ms`; it goes on then, and its rejection is its own affair. */
+export async function within<T>(run: Promise<T>, ms: number): Promise<T | null> {
+  let timer: ReturnType<typeof setTimeout> | null = null;
+  const late = new Promise<null>((resolve) => {
+    timer = setTimeout(() => resolve(null), ms);
+  });
+  try {
+    return await Promise.race([run, late]);
+  } finally {
+    if (timer !== null) clearTimeout(timer);
+  }
+}

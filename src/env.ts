@@ -3,7 +3,7 @@ import type { RegionPool } from "./durable/region-pool.ts";
 import type { Registry } from "./durable/registry.ts";
 import type { TenantBudget } from "./durable/tenant-budget.ts";
 
-/** What may be absent: without Redis the router does without flood guard, lists and mirror (docs/upstash.md). */
+/** What may be absent: without Redis the router does without what docs/upstash.md lists. */
 export interface OptionalSettings {
   readonly UPSTASH_REDIS_REST_URL?: string;
   readonly UPSTASH_REDIS_REST_TOKEN?: string;
@@ -29,6 +29,6 @@ export interface Env extends OptionalSettings {
   readonly POOL_MASTER_SECRET: string;
   /** Signs usage tickets; gates never have it. */
   readonly TICKET_SECRET: string;
-  /** SHA-256 (base64url) of each valid admin key, separated by spaces: two during a rotation. */
+  /** SHA-256 (base64url) of each valid admin key, or `<name>:<hash>`, separated by spaces: two during a rotation. */
   readonly ADMIN_KEY_HASHES: string;
 }

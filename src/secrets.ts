@@ -15,6 +15,8 @@ export interface Secrets {
   /** The pool's secret as its gates are given it. */
   poolSecret(pool: string, secretVersion: number): Promise<string>;
   isAdmin(bearer: string): Promise<boolean>;
+  /** Who an admin key belongs to: its name, or where it has none the first characters of its hash. Null: no such key. */
+  adminOf(bearer: string): Promise<string | null>;
 }
 
 let cached: Promise<Secrets> | null = null;
@@ -53,7 +55,12 @@ async function load(env: Env): Promise<Secrets> {
   const poolKeys = new Map<string, CryptoKey>();
   const poolSecret = async (pool: string, version: number) =>
     toBase64Url(await mac(master, poolSecretText(pool, version)));
-  const adminHashes = env.ADMIN_KEY_HASHES.split(/\s+/).filter((hash) => hash.length > 0);
+  const admins = adminsIn(env.ADMIN_KEY_HASHES);
+  const adminOf = async (bearer: string) => {
+    const hash = toBase64Url(await sha256(bearer));
+    // All are compared, so that the time tells nothing about which ones there are.
+    return admins.filter((known) => sameText(known.hash, hash))[0]?.name ?? null;
+  };
   return {
     macKeys,
     newestMacVersion,
@@ -69,12 +76,30 @@ async function load(env: Env): Promise<Secrets> {
       }
       return key;
     },
-    async isAdmin(bearer) {
-      const hash = toBase64Url(await sha256(bearer));
-      return adminHashes.map((known) => sameText(known, hash)).includes(true);
-    },
+    adminOf,
+    isAdmin: async (bearer) => (await adminOf(bearer)) !== null,
   };
 }
+
+/**
+ * `<hash>` or `<name>:<hash>`, separated by spaces. Names tell people apart where one must approve what another proposed;
+ * a person whose key is being rotated has two hashes under one name.
+ */
+function adminsIn(text: string): { readonly name: string; readonly hash: string }[] {
+  return text
+    .split(/\s+/)
+    .filter((entry) => entry.length > 0)
+    .map((entry) => {
+      const colon = entry.indexOf(":");
+      const hash = entry.slice(colon + 1);
+      return {
+        name: colon > 0 ? entry.slice(0, Math.min(colon, ADMIN_NAME_MAX_CHARS)) : hash.slice(0, 8),
+        hash,
+      };
+    });
+}
+
+const ADMIN_NAME_MAX_CHARS = 64;
 
 function parseVersions(text: string): Record<string, string> {
   try {

@@ -39,9 +39,9 @@ const PANEL_HEAD = 34;
 const BAR = 9;
 const BAR_GAP = 4;
 const ROW_GAP = 13;
-const INK = "#24292f";
-const FAINT = "#6e7781";
-const RULE = "#d8dee4";
+export const INK = "#24292f";
+export const FAINT = "#6e7781";
+export const RULE = "#d8dee4";
 
 /** Ranges in rows, a panel below the other on one axis. */
 export function rangePlot(plot: RangePlot): string {
@@ -120,23 +120,23 @@ interface TextStyle {
   readonly anchor?: "start" | "middle" | "end";
 }
 
-function text(x: number, y: number, content: string, style: TextStyle = {}): string {
+export function text(x: number, y: number, content: string, style: TextStyle = {}): string {
   const { size = 12, weight = 400, fill = INK, anchor = "start" } = style;
   const place = `x="${round(x)}" y="${round(y)}" text-anchor="${anchor}"`;
   return `<text ${place} font-size="${size}" font-weight="${weight}" fill="${fill}">${escaped(content)}</text>`;
 }
 
-function rect(x: number, y: number, width: number, height: number, fill: string): string {
+export function rect(x: number, y: number, width: number, height: number, fill: string): string {
   const size = `width="${round(width)}" height="${round(height)}"`;
   return `<rect x="${round(x)}" y="${round(y)}" ${size} rx="1.5" fill="${fill}"/>`;
 }
 
-function line(x1: number, y1: number, x2: number, y2: number, stroke: string, width: number): string {
+export function line(x1: number, y1: number, x2: number, y2: number, stroke: string, width: number): string {
   const ends = `x1="${round(x1)}" y1="${round(y1)}" x2="${round(x2)}" y2="${round(y2)}"`;
   return `<line ${ends} stroke="${stroke}" stroke-width="${width}"/>`;
 }
 
-function document(width: number, height: number, title: string, parts: readonly string[]): string {
+export function document(width: number, height: number, title: string, parts: readonly string[]): string {
   const font = "system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif";
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${round(height)}" width="${width}" height="${round(height)}" font-family="${font}" role="img">`,
@@ -147,7 +147,7 @@ function document(width: number, height: number, title: string, parts: readonly 
   ].join("\n");
 }
 
-function round(value: number): number {
+export function round(value: number): number {
   return Math.round(value * 10) / 10;
 }
 

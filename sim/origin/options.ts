@@ -7,6 +7,8 @@ export type ReplicaOptions = {
   /** 0: any free port. */
   readonly port: number;
   readonly model: string;
+  /** Further names for the model; answers name it by the first, as vLLM's do. */
+  readonly alsoServedAs: readonly string[];
   readonly embedModel: string | undefined;
   readonly maxModelLen: number;
   /** Waiting and running sequences together; undefined: no limit, as in vLLM. */
@@ -36,6 +38,7 @@ export const DEFAULT_OPTIONS: ReplicaOptions = {
   host: "127.0.0.1",
   port: 0,
   model: "sim-chat",
+  alsoServedAs: [],
   embedModel: "sim-embed",
   maxModelLen: 32_768,
   maxNumQueuedReqs: undefined,
@@ -74,6 +77,7 @@ const FLAGS: Record<string, { key: keyof ReplicaOptions; parse: Parse | undefine
   host: { key: "host", parse: String },
   port: { key: "port", parse: integer },
   model: { key: "model", parse: String },
+  "also-served-as": { key: "alsoServedAs", parse: (value) => value.split(",") },
   "embed-model": { key: "embedModel", parse: String },
   "max-model-len": { key: "maxModelLen", parse: integer },
   "max-num-queued-reqs": { key: "maxNumQueuedReqs", parse: integer },

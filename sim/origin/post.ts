@@ -81,8 +81,9 @@ function compute(
   try {
     const body = parseBody(text, headerText(req, "content-type") ?? "");
     const model = optional.string(body, "model");
-    const { model: chat, embedModel } = site.options;
-    if (model !== undefined && model !== chat && model !== embedModel) throw unknownModel(model, chat);
+    const { model: chat, alsoServedAs, embedModel } = site.options;
+    const known = model === undefined || [chat, ...alsoServedAs, embedModel].includes(model);
+    if (!known) throw unknownModel(model, chat);
     sendJson(res, 200, route.compute(body, site.options));
   } catch (error) {
     sendError(res, toApiError(error), errorShape(path));
@@ -104,6 +105,7 @@ function checkModel(site: Site, route: PostRoute, body: Body, entry: LedgerEntry
   const model = optional.string(body, "model");
   entry.model = model ?? served ?? null;
   if (model === undefined || model === served) return;
+  if (route.kind !== "pool" && site.options.alsoServedAs.includes(model)) return;
   // The pooling server words it shorter, and names no parameter.
   if (route.kind === "pool")
     throw new ApiError(404, "NotFoundError", `The model \`${model}\` does not exist.`);

@@ -88,7 +88,8 @@ export async function route(site: Site, req: IncomingMessage, res: ServerRespons
 }
 
 function listModels(options: ReplicaOptions): object {
-  const names = [options.model, ...(options.embedModel === undefined ? [] : [options.embedModel])];
+  const { model, alsoServedAs } = options;
+  const names = [model, ...alsoServedAs, ...(options.embedModel === undefined ? [] : [options.embedModel])];
   const created = nowSeconds();
   return {
     object: "list",

@@ -9,7 +9,7 @@ export class AdminClient {
   }
 
   async call(
-    method: "GET" | "POST" | "PATCH" | "DELETE",
+    method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE",
     path: string,
     body?: unknown,
     version?: string,
@@ -55,7 +55,7 @@ export class AdminClient {
 
   async #must(
     status: number,
-    method: "GET" | "POST" | "PATCH" | "DELETE",
+    method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE",
     path: string,
     body?: unknown,
     version?: string,

@@ -1,6 +1,7 @@
 import { minus } from "../../src/limits/lease.ts";
 import { free, type LeaseAccount } from "../../src/limits/lease-holder.ts";
 import type { Lease } from "../../src/limits/lease-home.ts";
+import { hasRun } from "../../src/limits/reservation.ts";
 import type { Store } from "./store.ts";
 import { check } from "./violation.ts";
 
@@ -73,7 +74,7 @@ export class HolderGhost {
       const reservation = store.reservation(id)!;
       if (!reservation.scopes.includes(account.scope)) continue;
       tokens += reservation.heldTokens;
-      requests += reservation.state === "open" && reservation.attempts.length === 0 ? 1 : 0;
+      requests += reservation.state === "open" && !hasRun(reservation) ? 1 : 0;
       open += reservation.running ? 1 : 0;
     }
     const same = account.heldTokens === tokens && account.heldRequests === requests && account.open === open;

@@ -5,6 +5,7 @@ import { limitsOf } from "../../src/limits/book.ts";
 import { UNITS_PER_TOKEN } from "../../src/limits/bucket.ts";
 import { NONE, plus, type Quantity } from "../../src/limits/lease.ts";
 import { type Lease, outstanding } from "../../src/limits/lease-home.ts";
+import { hasRun } from "../../src/limits/reservation.ts";
 import { roll, spentTokens } from "../../src/limits/window.ts";
 import { Sliding } from "./intervals.ts";
 import type { Store } from "./store.ts";
@@ -77,7 +78,7 @@ export class HomeGhost {
       const reservation = store.reservation(id)!;
       if (!reservation.scopes.includes(scope)) continue;
       heldTokens += reservation.heldTokens;
-      heldRequests += reservation.state === "open" && reservation.attempts.length === 0 ? 1 : 0;
+      heldRequests += reservation.state === "open" && !hasRun(reservation) ? 1 : 0;
       open += reservation.running ? 1 : 0;
     }
     check(

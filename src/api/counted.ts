@@ -2,6 +2,7 @@ import { COUNTED_PROMPTS_MAX } from "../bounds.ts";
 import type { CountedPrompt } from "../contract/prompt-basis.ts";
 import type { UsageReport } from "../contract/report.ts";
 import type { UsageTicket } from "../contract/usage-ticket.ts";
+import type { Served } from "../routing/messages.ts";
 
 /** One entry of a gate's batch whose ticket is genuine. */
 export interface Ticketed {
@@ -26,4 +27,16 @@ export function countedPrompts(entries: readonly Ticketed[], model: string): Cou
     chosen.set(place, { requestId, basis, promptTokens: entry.usage.promptTokens });
   }
   return [...chosen.values()];
+}
+
+/** How prompts of one model fared at their replicas, as engines counted them: one entry for each attempt that ended. */
+export function servedPrompts(entries: readonly Ticketed[], model: string): Served[] {
+  const served = new Map<string, Served>();
+  for (const { ticket, entry } of entries) {
+    const { promptTokens, cachedTokens } = entry.usage;
+    if (ticket.model !== model || !entry.final || entry.estimated || promptTokens === 0) continue;
+    const id = `${ticket.requestId}/${ticket.attempt}`;
+    served.set(id, { id, promptTokens, cachedTokens, firstTokenMs: entry.firstTokenMs ?? null });
+  }
+  return [...served.values()];
 }

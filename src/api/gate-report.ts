@@ -9,7 +9,7 @@ import {
   gateReportSchema,
   verifyReport,
 } from "../contract/report.ts";
-import { openTicket } from "../contract/usage-ticket.ts";
+import { openTicket, SHADOW_TICKET } from "../contract/usage-ticket.ts";
 import { withDeadline } from "../deadline.ts";
 import { type BudgetAddress, budgetName, regionPool, tenantBudget } from "../durable/stub.ts";
 import type { Env } from "../env.ts";
@@ -21,7 +21,8 @@ import { roomElsewhere } from "../routing/elsewhere.ts";
 import { type Secrets, secretsOf } from "../secrets.ts";
 import { count } from "../telemetry/metrics.ts";
 import { mirrorUsage, type Settled } from "../upstash/mirror.ts";
-import { countedPrompts, type Ticketed } from "./counted.ts";
+import { beatsOf } from "./beats.ts";
+import type { Ticketed } from "./counted.ts";
 
 /**
  * `POST /gate/v1/report`: one batch of a gate, fanned out. Usage goes to the budget that each ticket names, replica
@@ -74,6 +75,7 @@ async function ticketed(report: GateReport, pool: Pool, secrets: Secrets): Promi
   const nowMs = Date.now();
   const opened = await Promise.all(
     report.usage.map(async (entry, index) => {
+      if (entry.ticket === SHADOW_TICKET) return [];
       const ticket = await openTicket(entry.ticket, secrets.ticketKey, nowMs);
       return ticket === null || ticket.pool !== pool.id ? [] : [{ ticket, entry, index }];
     }),
@@ -137,20 +139,16 @@ function heartbeats(
   { catalogue, pools }: View,
   env: Env,
 ): Promise<void>[] {
-  return pool.models.map(({ model, concurrencyPerReplica }) => {
-    const known = catalogue.models.find(({ id }) => id === model);
-    const served = known?.servedName ?? model;
-    const breakers = known?.breakers ?? BREAKER_DEFAULTS;
-    const beat = {
-      gate: report.gate,
-      sequence: report.sequence,
-      draining: report.draining,
-      config: { ...poolConfig(pool, concurrencyPerReplica), breakers },
-      roomElsewhere: roomElsewhere(pool.id, model, pools, catalogue.pools),
-      replicas: report.replicas.filter((replica) => replica.models.includes(served)),
-      tallies: report.tallies.filter((tally) => tally.model === served),
-      counted: countedPrompts(entries, model),
-    };
-    return withDeadline(regionPool(env, pool.id, pool.hint, model).heartbeat(beat), OBJECT_CALL_TIMEOUT_MS);
+  const beats = beatsOf(report, entries, pool, catalogue, (concurrency, model) => ({
+    ...poolConfig(pool, concurrency, model),
+    breakers: model?.breakers ?? BREAKER_DEFAULTS,
+  }));
+  return beats.map(({ model, cell, beat }) => {
+    const room = roomElsewhere(pool.id, model, pools, catalogue.pools);
+    const heard = regionPool(env, pool.id, pool.hint, model, cell).heartbeat({
+      ...beat,
+      roomElsewhere: room,
+    });
+    return withDeadline(heard, OBJECT_CALL_TIMEOUT_MS);
   });
 }

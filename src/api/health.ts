@@ -1,6 +1,7 @@
 import type { Env } from "../env.ts";
 import { FailureError } from "../errors.ts";
 import { bearerOf } from "../relay/authenticate.ts";
+import { WAIT_ERROR_EDGES_MS } from "../routing/pool/waits.ts";
 import { secretsOf } from "../secrets.ts";
 import { exposition } from "../telemetry/metrics.ts";
 import { viewFrom } from "./location.ts";
@@ -28,7 +29,7 @@ export async function metrics(request: Request, env: Env): Promise<Response> {
   if (!(await (await secretsOf(env)).isAdmin(bearer ?? "")))
     throw new FailureError({ tag: "admin_required" });
   const { pools } = await viewFrom(request, env);
-  return new Response(exposition(pools), {
+  return new Response(exposition(pools, WAIT_ERROR_EDGES_MS), {
     headers: { "content-type": "text/plain; version=0.0.4; charset=utf-8" },
   });
 }

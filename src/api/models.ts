@@ -39,7 +39,7 @@ async function listed(request: Request, env: Env, ctx: ExecutionContext) {
   const usable = await usableModels(env, claims);
   const { catalogue } = await viewFrom(request, env);
   return catalogue.models
-    .filter(({ id }) => usable === null || usable.includes(id))
+    .filter(({ id, revision }) => revision === undefined && (usable === null || usable.includes(id)))
     .map(({ id, createdAtMs, contextTokens }) => ({
       id,
       object: "model",

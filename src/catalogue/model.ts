@@ -1,14 +1,13 @@
 import { z } from "zod";
-import { MODEL_NAME_MAX_CHARS, WEIGHT_MAX } from "../bounds.ts";
+import { WEIGHT_MAX } from "../bounds.ts";
 import { breakerSettingsSchema } from "./breakers.ts";
+import { cachePolicySchema, degradePolicySchema, type Hold, revisionSchema } from "./degrade.ts";
+import { modelNameSchema } from "./model-name.ts";
+import { POLICIES } from "./policy.ts";
 
 /** Models, as operators manage them. */
 
-export const modelNameSchema = z
-  .string()
-  .min(1)
-  .max(MODEL_NAME_MAX_CHARS)
-  .regex(/^[A-Za-z0-9][A-Za-z0-9._:/-]*$/, "model name: letters, digits and . _ : / -");
+export { modelNameSchema };
 
 const weight = z.number().int().min(0).max(WEIGHT_MAX);
 
@@ -47,9 +46,37 @@ export const modelInputSchema = z
       ),
     firstTokenTimeoutMs: z.number().int().min(100).max(120_000).optional(),
     tokenGapTimeoutMs: z.number().int().min(100).max(120_000).optional(),
+    firstTokenTargetMs: z
+      .number()
+      .int()
+      .min(100)
+      .max(60_000)
+      .optional()
+      .describe(
+        "A request without a deadline of its own is not queued where its first token would come later; absent: it waits.",
+      ),
+    policy: z
+      .enum(POLICIES)
+      .optional()
+      .describe("How pools choose a replica for its requests; `predicted-ttft` where absent."),
+    hedge: z
+      .boolean()
+      .optional()
+      .describe(
+        "A stream whose first token is later than 95 of 100 gets a second call elsewhere; the first to answer serves.",
+      ),
     breakers: breakerSettingsSchema
       .optional()
       .describe("When the breakers of its replicas and pools open; the defaults where absent."),
+    cache: cachePolicySchema
+      .optional()
+      .describe("Answers may be kept, for tenants that agreed to it; absent: none are."),
+    degrade: degradePolicySchema
+      .optional()
+      .describe("What may be done when it cannot be served as asked; absent: only other regions."),
+    revision: revisionSchema
+      .optional()
+      .describe("Makes it a revision of another model: clients get it in that one's name only."),
   })
   .meta({ id: "ModelInput" });
 export type ModelInput = z.infer<typeof modelInputSchema>;
@@ -63,7 +90,13 @@ export const modelPatchSchema = z
     weights: weightsSchema.nullable().optional(),
     firstTokenTimeoutMs: modelInputSchema.shape.firstTokenTimeoutMs.nullable(),
     tokenGapTimeoutMs: modelInputSchema.shape.tokenGapTimeoutMs.nullable(),
+    firstTokenTargetMs: modelInputSchema.shape.firstTokenTargetMs.nullable(),
+    policy: modelInputSchema.shape.policy.nullable(),
+    hedge: modelInputSchema.shape.hedge.nullable(),
     breakers: breakerSettingsSchema.nullable().optional(),
+    cache: modelInputSchema.shape.cache.nullable(),
+    degrade: modelInputSchema.shape.degrade.nullable(),
+    revision: modelInputSchema.shape.revision.nullable(),
   })
   .meta({ id: "ModelPatch" });
 export type ModelPatch = z.infer<typeof modelPatchSchema>;
@@ -72,4 +105,8 @@ export interface Model extends ModelInput {
   /** The version of the catalogue in which it last changed. */
   readonly version: number;
   readonly createdAtMs: number;
+  /** Only of a revision: it gets no traffic, whatever its weight says. */
+  readonly held?: Hold;
+  /** When its `revision` was last set: it is judged by what came after. */
+  readonly revisedAtMs?: number;
 }

@@ -40,6 +40,8 @@ export const usageReportSchema = z.object({
   /** True where the attempt is over and its stream is carried on by another: the request itself is not over. */
   carriedOn: z.boolean().optional(),
   tokensPerSecond: z.number().min(0).max(1e6).optional(),
+  /** When final: from the call of the engine to its first token, where that was seen. */
+  firstTokenMs: count.optional(),
   /**
    * True while nobody got any of it (one JSON that is still being made): it is held and not yet settled, since the
    * answer may still come from another replica, and a client pays for the one that it gets.
@@ -80,6 +82,11 @@ export const tallySchema = z.object({
   overloaded: count,
   /** Tokens through this replica since the last batch: prompt (not cached) and output. */
   tokens: count,
+  /** Requests by bucket of their time to first token (gate/tallies.ts); absent from a gate of a version before. */
+  waits: z
+    .array(z.tuple([z.number().int().min(0).max(255), count]))
+    .max(256)
+    .optional(),
 });
 export type Tally = z.infer<typeof tallySchema>;
 

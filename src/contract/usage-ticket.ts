@@ -28,6 +28,9 @@ export interface UsageTicket {
   readonly block: { readonly id: string; readonly tokens: number } | null;
 }
 
+/** In the order of a copy that nobody is charged for (shadow traffic): it opens no budget. */
+export const SHADOW_TICKET = "shadow";
+
 type Packed = [
   ...[string, string, number, string, string, number, string, string, string, number],
   basis?: [TextClass, number, number, boolean] | null,

@@ -63,9 +63,25 @@ export class Directory extends DurableObject<Env> {
 
   /** A pool's word. Late ones are recognised by their epoch. */
   publish(state: PoolState): void {
-    const key = `${state.pool}/${state.model}`;
+    const key = `${state.pool}/${state.model}/${state.cell ?? 0}`;
     const known = this.#pools.get(key);
-    if (!known || known.epoch <= state.epoch) this.#pools.set(key, state);
+    if (known && known.epoch > state.epoch) return;
+    this.#pools.set(key, state);
+    if (state.cell !== 0) return;
+    this.#forgetCells(state);
+    // The next reader subscribes to cells that are new.
+    if ((state.cells ?? 1) > (known?.cells ?? 1)) this.#watchedAtMs = 0;
+  }
+
+  /** A pool that has shrunk has fewer cells; its first one says how many. */
+  #forgetCells({ pool, model, cells = 1 }: PoolState): void {
+    for (const [key, state] of this.#pools) {
+      if (state.pool === pool && state.model === model && (state.cell ?? 0) >= cells) this.#pools.delete(key);
+    }
+  }
+
+  #cellsOf(pool: string, model: string): number {
+    return this.#pools.get(`${pool}/${model}/0`)?.cells ?? 1;
   }
 
   #measure(measured: readonly RttReport[], catalogue: Catalogue, nowMs: number): void {
@@ -91,7 +107,9 @@ export class Directory extends DurableObject<Env> {
       const served = new Set(
         newer.pools.flatMap((pool) => pool.models.map(({ model }) => `${pool.id}/${model}`)),
       );
-      for (const key of this.#pools.keys()) if (!served.has(key)) this.#pools.delete(key);
+      for (const [key, { pool, model }] of this.#pools) {
+        if (!served.has(`${pool}/${model}`)) this.#pools.delete(key);
+      }
       const pools = new Set(newer.pools.map(({ id }) => id));
       for (const pool of this.#rtts.keys()) if (!pools.has(pool)) this.#rtts.delete(pool);
     } catch {
@@ -102,8 +120,11 @@ export class Directory extends DurableObject<Env> {
   async #watch(catalogue: Catalogue): Promise<void> {
     const hint = this.ctx.id.name as LocationHint;
     const calls = catalogue.pools.flatMap((pool) =>
-      pool.models.map(({ model }) =>
-        withDeadline(regionPool(this.env, pool.id, pool.hint, model).watch(hint), OBJECT_CALL_TIMEOUT_MS / 2),
+      pool.models.flatMap(({ model }) =>
+        Array.from({ length: this.#cellsOf(pool.id, model) }, (_, cell) => {
+          const watching = regionPool(this.env, pool.id, pool.hint, model, cell).watch(hint);
+          return withDeadline(watching, OBJECT_CALL_TIMEOUT_MS / 2);
+        }),
       ),
     );
     for (const result of await Promise.allSettled(calls)) {

@@ -12,10 +12,12 @@ import type {
   Grant,
   Heartbeat,
   Held,
+  Outcomes,
   PermitOutcome,
   PoolState,
   Refused,
 } from "../routing/messages.ts";
+import { OutcomeWindow } from "../routing/outcomes.ts";
 import { Pool, type Resolved } from "../routing/pool.ts";
 import { PoolRows } from "./pool/rows.ts";
 import { directory } from "./stub.ts";
@@ -31,9 +33,12 @@ const TIMER_MIN_MS = 5;
 /** Permits of one pool for one model, beside its GPUs. A shell: clock, sessions and rows around `Pool`. */
 export class RegionPool extends DurableObject<Env> {
   readonly #pool: Pool;
+  readonly #outcomes = new OutcomeWindow();
   readonly #waiters = new Map<string, (answer: Grant | Refused) => void>();
   readonly #watchers = new Map<LocationHint, number>();
   readonly #rows: PoolRows;
+  /** As the last heartbeat counted them. */
+  #cells = 1;
   #epoch: number;
   #learned: Learned;
   readonly #learnedFrom = new Set<string>();
@@ -74,11 +79,14 @@ export class RegionPool extends DurableObject<Env> {
   heartbeat(beat: Heartbeat): void {
     const nowMs = Date.now();
     const { changed, resolved } = this.#pool.heartbeat(beat, nowMs);
+    const isSplitAnew = this.#cells !== (beat.cells ?? 1);
+    this.#cells = beat.cells ?? 1;
+    this.#outcomes.hear(beat, nowMs);
     this.#learn(beat.counted ?? [], nowMs);
     this.#resolve(resolved);
     this.#sweepLater(nowMs);
     this.#rows.saveMemory(this.#pool, nowMs);
-    if (changed) {
+    if (changed || isSplitAnew) {
       this.#rows.saveReplicas(this.#pool);
       this.#publishSoon(nowMs);
     } else {
@@ -113,11 +121,15 @@ export class RegionPool extends DurableObject<Env> {
     return this.#state(nowMs);
   }
 
+  /** How requests ended here since then: what a rollout is judged by. */
+  outcomes(sinceMs: number): Outcomes {
+    return this.#outcomes.since(sinceMs, Date.now());
+  }
+
   #state(nowMs: number): PoolState {
-    const [pool = "", , model = ""] = splitName(this.ctx.id.name ?? "");
     return {
-      pool,
-      model,
+      ...nameOf(this.ctx.id.name ?? ""),
+      cells: this.#cells,
       epoch: this.#epoch,
       atMs: nowMs,
       colo: null,
@@ -281,7 +293,7 @@ function held({ replica }: BreakersView["overrides"][number]): string | null {
 }
 
 /** `<pool>/<hint>/<model>/<cell>`; a model's name may contain slashes. */
-function splitName(name: string): string[] {
-  const [pool = "", hint = "", ...rest] = name.split("/");
-  return [pool, hint, rest.slice(0, -1).join("/")];
+function nameOf(name: string): Pick<PoolState, "pool" | "model" | "cell"> {
+  const [pool = "", , ...rest] = name.split("/");
+  return { pool, model: rest.slice(0, -1).join("/"), cell: Number(rest.at(-1) ?? 0) };
 }

@@ -9,6 +9,7 @@ import type {
   Pool,
   PoolInput,
   PoolPatch,
+  Step,
   Tenant,
   TenantInput,
   TenantPatch,
@@ -16,26 +17,34 @@ import type {
 } from "../catalogue.ts";
 import type { Env } from "../env.ts";
 import { type KeyClaims, tenantRefOf } from "../keys.ts";
+import type { Outcomes } from "../routing/messages.ts";
+import { sumOf } from "../routing/outcomes.ts";
 import { Audit } from "./registry/audit.ts";
+import { Controls, type OverrideAsk, ROUTER } from "./registry/controls.ts";
 import { Fleet } from "./registry/fleet.ts";
 import { KeyChanges } from "./registry/key-changes.ts";
 import {
+  type Approval,
   type AuditEntry,
   type By,
   type Change,
   type Done,
   missing,
+  type Override,
+  type OverrideOrProposal,
   ok,
   type Page,
   type PageAsk,
+  type Proposal,
   type Result,
 } from "./registry/messages.ts";
 import { Outbox } from "./registry/outbox.ts";
 import { Replies } from "./registry/replies.ts";
+import { Rollouts } from "./registry/rollouts.ts";
 import { MIGRATIONS } from "./registry/tables.ts";
 import { Tenants } from "./registry/tenants.ts";
 import { migrate } from "./schema.ts";
-import { tenantBudget } from "./stub.ts";
+import { regionPool, tenantBudget } from "./stub.ts";
 
 /**
  * The control plane's memory: tenants, keys, models, pools, who changed what. One per deployment, and never on the
@@ -49,6 +58,8 @@ export class Registry extends DurableObject<Env> {
   readonly #tenants: Tenants;
   readonly #keys: KeyChanges;
   readonly #fleet: Fleet;
+  readonly #controls: Controls;
+  readonly #rollouts: Rollouts;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -59,7 +70,11 @@ export class Registry extends DurableObject<Env> {
     this.#replies = new Replies(sql);
     this.#tenants = new Tenants(sql, this.#audit, this.#outbox);
     this.#keys = new KeyChanges(this.#tenants, this.#audit);
-    this.#fleet = new Fleet(sql, this.#audit);
+    this.#controls = new Controls(sql, this.#audit);
+    this.#fleet = new Fleet(sql, this.#audit, this.#controls);
+    this.#rollouts = new Rollouts(this.#fleet, (pool, model, sinceMs) =>
+      outcomesAt(env, pool, model, sinceMs),
+    );
   }
 
   // --- Tenants and keys
@@ -159,15 +174,59 @@ export class Registry extends DurableObject<Env> {
     return this.#fleet.catalogue(knownVersion);
   }
 
+  // --- Steps of the ladder, and rollouts
+  async overrideStep(by: By, model: string, ask: OverrideAsk): Promise<Change<OverrideOrProposal>> {
+    return this.#change(by, (nowMs) => {
+      const known = this.#fleet.models.get(model);
+      return known ? this.#controls.override(by, nowMs, known, ask) : missing(`model '${model}'`);
+    });
+  }
+  async clearStep(by: By, model: string, step: Step): Promise<Change<null>> {
+    return this.#change(by, (nowMs) => this.#controls.clear(by, nowMs, model, step));
+  }
+  async listOverrides(model: string): Promise<Override[]> {
+    return this.#controls.overrides().filter((override) => override.model === model);
+  }
+  async propose(by: By, proposal: Proposal): Promise<Change<Approval>> {
+    return this.#change(by, (nowMs) => {
+      const known = this.#fleet.models.get(proposal.model);
+      return known
+        ? this.#controls.propose(by, nowMs, known, proposal)
+        : missing(`model '${proposal.model}'`);
+    });
+  }
+  async approve(by: By, id: string, forMs: number): Promise<Change<Approval>> {
+    return this.#change(by, (nowMs) => this.#controls.approve(by, nowMs, id, forMs));
+  }
+  async reject(by: By, id: string): Promise<Change<Approval>> {
+    return this.#change(by, (nowMs) => this.#controls.reject(by, nowMs, id));
+  }
+  async listApprovals(ask: PageAsk): Promise<Page<Approval>> {
+    return this.#controls.approvals(ask);
+  }
+  async rollBack(by: By, model: string): Promise<Change<Model[]>> {
+    return this.#change(by, (nowMs) => this.#rollouts.rollBack(by, nowMs, model));
+  }
+
   // --- Audit
   async listAudit(ask: PageAsk): Promise<Page<AuditEntry>> {
     return this.#audit.page(ask);
   }
 
   override async alarm(): Promise<void> {
-    const parcels = this.#outbox.due(Date.now());
-    await Promise.all(parcels.map((parcel) => this.#outbox.deliver(parcel, Date.now)));
-    this.#scheduleDelivery();
+    const nowMs = Date.now();
+    const by: By = { actor: ROUTER, requestId: crypto.randomUUID() };
+    this.ctx.storage.transactionSync(() => this.#controls.expire(by, nowMs));
+    const parcels = this.#outbox.due(nowMs);
+    const isLook = (this.#rollouts.nextLookMs() ?? Infinity) <= nowMs;
+    const [held] = await Promise.all([
+      isLook ? this.#rollouts.look(nowMs) : [],
+      ...parcels.map((parcel) => this.#outbox.deliver(parcel, Date.now)),
+    ]);
+    this.ctx.storage.transactionSync(() => {
+      for (const { id, hold } of held) this.#rollouts.hold(by, nowMs, id, hold);
+    });
+    this.#schedule();
   }
 
   /** Makes a change once, however often it is asked for, and tells the budget object that it concerns. */
@@ -182,17 +241,25 @@ export class Registry extends DurableObject<Env> {
     });
     if (!made.ok) return made;
     // No await since the transaction: the alarm that outlives a crash is committed together with the change.
-    this.#scheduleDelivery();
+    this.#schedule();
     const { value, push } = made.value;
     const parcel = push ? this.#outbox.find(push) : null;
     const inForce = parcel === null || (await this.#outbox.deliver(parcel, Date.now));
-    if (!inForce) this.#scheduleDelivery();
+    if (!inForce) this.#schedule();
     return { ok: true, value, inForce };
   }
 
-  /** The alarm serves the outbox alone, so the earliest due delivery is its time. */
-  #scheduleDelivery(): void {
-    const dueAtMs = this.#outbox.nextDueAtMs();
-    if (dueAtMs !== null) this.ctx.storage.setAlarm(dueAtMs);
+  /** One alarm for all that is due some time: deliveries, ends of approvals and overrides, looks at rollouts. */
+  #schedule(): void {
+    const due = [this.#outbox.nextDueAtMs(), this.#controls.nextEndMs(), this.#rollouts.nextLookMs()];
+    const next = Math.min(...due.map((atMs) => atMs ?? Infinity));
+    if (Number.isFinite(next)) this.ctx.storage.setAlarm(next);
   }
+}
+
+/** Over all cells of a pool; the first one knows how many there are. */
+async function outcomesAt(env: Env, pool: Pool, model: string, sinceMs: number): Promise<Outcomes> {
+  const at = (cell: number) => regionPool(env, pool.id, pool.hint, model, cell);
+  const { cells = 1 } = await at(0).state();
+  return sumOf(await Promise.all(Array.from({ length: cells }, (_, cell) => at(cell).outcomes(sinceMs))));
 }

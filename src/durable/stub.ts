@@ -1,4 +1,4 @@
-import type { Catalogue, LocationHint, TenantRecord } from "../catalogue.ts";
+import type { Catalogue, LocationHint, Step, TenantRecord } from "../catalogue.ts";
 import type { Env } from "../env.ts";
 import type { LeaseTerms, Renewal } from "../limits/lease.ts";
 import type {
@@ -19,6 +19,7 @@ import type {
   Grant,
   Heartbeat,
   Held,
+  Outcomes,
   PermitOutcome,
   PoolState,
   Refused,
@@ -36,10 +37,14 @@ export interface TenantBudgetStub {
   report(reports: readonly BudgetReport[]): Promise<{ stop: string[] }>;
   check(keyId: string, secretHash: string): Promise<KeyCheck>;
   finish(requestId: string, claim?: BlockClaim): Promise<void>;
+  /** Two attempts run for the same answer; false: one of them is on the bill already, so there must be no second. */
+  race(requestId: string, attempts: readonly number[], claim?: BlockClaim): Promise<boolean>;
+  /** One of those that race serves and is charged; of the others nothing is. */
+  elect(requestId: string, winner: number): Promise<void>;
   cancel(requestId: string, claim?: BlockClaim): Promise<void>;
   blocks(ask: BlockAsk | null, told: readonly BlockTold[]): Promise<BlockAnswer>;
   usage(): Promise<TenantUsage | null>;
-  usageHere(): Promise<Pick<TenantUsage, "byKey" | "open">>;
+  usageHere(): Promise<Pick<TenantUsage, "byKey" | "saved" | "open">>;
   renew(messages: readonly Renewal[], knownVersion: number): Promise<RenewAnswer>;
   recall(scope: string, keepTokens: number): Promise<void>;
 }
@@ -57,6 +62,7 @@ export interface RegionPoolStub {
   state(): Promise<PoolState>;
   /** Null: there is no such replica. */
   overrideBreaker(order: BreakerOrder): Promise<BreakersView | null>;
+  outcomes(sinceMs: number): Promise<Outcomes>;
 }
 
 /**
@@ -92,6 +98,16 @@ export interface DirectoryStub {
 export interface RegistryReader {
   catalogue(knownVersion: number): Promise<Catalogue | null>;
   tenantRecord(tenantRef: string): Promise<TenantRecord | null>;
+  /** The router itself asks for a human's yes. */
+  propose(
+    by: { readonly actor: string; readonly requestId: string },
+    proposal: {
+      readonly model: string;
+      readonly step: Step;
+      readonly mode: "allow";
+      readonly reason: string;
+    },
+  ): Promise<unknown>;
 }
 
 /**
@@ -131,9 +147,15 @@ export function budgetAddressOf(name: string): BudgetAddress {
   };
 }
 
-/** One object per pool and model (cells of at most 32 replicas come with pools larger than that). */
-export function regionPool(env: Env, pool: string, poolHint: LocationHint, model: string): RegionPoolStub {
-  const name = `${pool}/${poolHint}/${model}/0`;
+/** One object per pool, model and cell (routing/cells.ts). */
+export function regionPool(
+  env: Env,
+  pool: string,
+  poolHint: LocationHint,
+  model: string,
+  cell = 0,
+): RegionPoolStub {
+  const name = `${pool}/${poolHint}/${model}/${cell}`;
   return env.REGION_POOL.getByName(name, { locationHint: hint(poolHint) }) as unknown as RegionPoolStub;
 }
 

@@ -99,6 +99,16 @@ export class TenantBudget extends DurableObject<Env> {
     return this.#ledger.finish(requestId, claim);
   }
 
+  /** Two attempts run for the same answer; false: one of them is on the bill already, so there must be no second. */
+  race(requestId: string, attempts: readonly number[], claim?: BlockClaim): Promise<boolean> {
+    return this.#ledger.race(requestId, attempts, claim);
+  }
+
+  /** One of those that race serves and is charged; of the others nothing is. */
+  elect(requestId: string, winner: number): Promise<void> {
+    return this.#ledger.elect(requestId, winner);
+  }
+
   /** Nothing ran for this request: give everything back. */
   cancel(requestId: string, claim?: BlockClaim): Promise<void> {
     return this.#ledger.cancel(requestId, claim);
@@ -120,9 +130,9 @@ export class TenantBudget extends DurableObject<Env> {
   }
 
   /** At a holder: what was used here. */
-  async usageHere(): Promise<Pick<TenantUsage, "byKey" | "open">> {
+  async usageHere(): Promise<Pick<TenantUsage, "byKey" | "saved" | "open">> {
     if (this.#role.kind === "holder") return this.#role.budget.usage();
-    return { byKey: [], open: { reservations: 0, running: 0, reservedTokens: 0 } };
+    return { byKey: [], saved: [], open: { reservations: 0, running: 0, reservedTokens: 0 } };
   }
 
   /** At the home: a holder accounts for its lease and asks for more. */

@@ -52,7 +52,8 @@ export type Failure =
   | { tag: "budget_unavailable"; retryAfterMs: number; internalDetail: string }
   | { tag: "directory_unavailable"; retryAfterMs: number; internalDetail: string }
   // Origins
-  | { tag: "no_capacity"; model: string; retryAfterMs: number }
+  /** `withinMs`: no pool can make the deadline for its first token; null where the model sets it. */
+  | { tag: "no_capacity"; model: string; retryAfterMs: number; withinMs?: number | null }
   | { tag: "no_region"; model: string }
   | { tag: "edge_busy"; retryAfterMs: number }
   | { tag: "origin_failed"; internalDetail: string }

@@ -168,7 +168,10 @@ const TELL: Tellers = {
   }),
   no_capacity: (failure) => ({
     ...UNAVAILABLE,
-    message: `No region has room for '${failure.model}' right now.`,
+    message:
+      failure.withinMs === undefined
+        ? `No region has room for '${failure.model}' right now.`
+        : `No region can begin to answer for '${failure.model}' ${withinText(failure.withinMs)} right now.`,
     retryAfterMs: failure.retryAfterMs,
   }),
   no_region: (failure) => ({
@@ -278,4 +281,8 @@ function toldLimit(failure: Extract<Failure, { tag: "rate_limited" }>): Told {
   // OpenAI's SDKs take a wait above a minute for a mistake and retry within a second: better not at all.
   const patience = retryAfterMs > SDK_WAIT_MAX_MS ? { shouldRetry: false } : {};
   return { status: 429, type, code: "rate_limit_exceeded", message, retryAfterMs, ...patience };
+}
+
+function withinText(withinMs: number | null): string {
+  return withinMs === null ? "in time" : `within ${withinMs} ms`;
 }

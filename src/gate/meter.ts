@@ -139,9 +139,15 @@ export function finalReport(
   outcome: Outcome,
   estimated: boolean,
   carriedOn = false,
+  firstTokenMs: number | null = null,
 ): UsageReport {
   const report: UsageReport = { ticket: order.ticket, usage: { ...usage }, final: true, outcome };
-  return { ...report, ...(estimated ? { estimated } : {}), ...(carriedOn ? { carriedOn } : {}) };
+  return {
+    ...report,
+    ...(estimated ? { estimated } : {}),
+    ...(carriedOn ? { carriedOn } : {}),
+    ...(firstTokenMs === null ? {} : { firstTokenMs: Math.round(firstTokenMs) }),
+  };
 }
 
 function keyOf(order: OriginOrder): string {

@@ -1,6 +1,7 @@
 import type { Outcome, Usage } from "../contract/report.ts";
 import type { Meter } from "./meter.ts";
 import type { Outbox } from "./outbox.ts";
+import { waitSeconds } from "./pace.ts";
 import type { Replicas } from "./replicas.ts";
 import type { Reporter } from "./reporter.ts";
 
@@ -85,6 +86,29 @@ export function renderMetrics(parts: MetricsParts): string {
       "gauge",
       "Requests that this gate has open at a replica",
       states.map(({ id, inFlight }): Sample => [{ replica: id }, inFlight]),
+    ),
+    family(
+      "replica_running",
+      "gauge",
+      "Requests that an engine works on",
+      states.map(({ id, load }): Sample => [{ replica: id }, load.running]),
+    ),
+    family(
+      "replica_waiting",
+      "gauge",
+      "Requests that wait inside an engine",
+      states.map(({ id, load }): Sample => [{ replica: id }, load.waiting]),
+    ),
+    family(
+      "replica_wait_seconds",
+      "gauge",
+      "Predicted wait for a first token at an engine, where its pace is known",
+      states.flatMap(({ id, pace }) => {
+        const seconds = pace === null ? null : waitSeconds(pace);
+        return seconds === null
+          ? []
+          : [[{ replica: id }, Math.round(seconds * 1_000) / 1_000] satisfies Sample];
+      }),
     ),
     family("cpu_seconds_total", "counter", "CPU time of this process", (user + system) / 1e6),
     family("memory_bytes", "gauge", "Resident memory of this process", process.memoryUsage.rss()),

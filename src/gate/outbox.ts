@@ -13,7 +13,7 @@ export interface Batch {
 
 /** Tickets may be up to 2 KB each; replicas and tallies need the other half. */
 const USAGE_MAX_CHARS = REPORT_MAX_BYTES / 2;
-const FINAL_FIELDS_CHARS = 240;
+const FINAL_FIELDS_CHARS = 270;
 
 /**
  * Final reports that the edge does not have yet. Each stays until a batch with it was acknowledged: an edge that

@@ -16,6 +16,12 @@ export interface EngineLoad {
   readonly waiting: number;
   /** 0 … 1 */
   readonly kvCacheUsage: number;
+  /** Tokens that its KV cache holds; null where it does not tell. */
+  readonly cacheTokens: number | null;
+  /** What further tiers in host memory hold for it; null where there is none that it tells of. */
+  readonly hostCacheTokens: number | null;
+  /** Answers that it has begun since it started; null where it does not tell. */
+  readonly firstTokens: number | null;
   /** Tokens that it has computed since it began: they stand still while it is frozen, though it answers here. */
   readonly tokens?: number;
   /** Differs between two processes of an engine; empty where its metrics do not tell. */
@@ -102,9 +108,35 @@ export function readLoad(text: string): EngineLoad | null {
     running: sum(running),
     waiting: sum(waiting),
     kvCacheUsage: Math.min(1, kvCacheUsage),
+    ...readCacheTokens(text),
+    firstTokens: total(samples(text, "vllm:time_to_first_token_seconds_count")),
     ...(made.length === 0 ? {} : { tokens: sum(made) }),
     bootId: born[0] === undefined ? "" : String(born[0]),
   };
+}
+
+/**
+ * vLLM's `cache_config_info`, whose labels are the settings of each engine of the server. Newer versions tell the size in
+ * tokens; else it is blocks by tokens a block, which over-counts where layers have caches of different kinds.
+ */
+export function readCacheTokens(text: string): Pick<EngineLoad, "cacheTokens" | "hostCacheTokens"> {
+  const engines = text.match(/^vllm:cache_config_info\{.*\} /gm) ?? [];
+  const label = (line: string, name: string) =>
+    Number(new RegExp(`[{,]${name}="(\\d+)"`).exec(line)?.[1] ?? Number.NaN);
+  const blocks = (line: string, name: string) => label(line, name) * label(line, "block_size");
+  const summed = (sizes: readonly number[]) =>
+    total(sizes.filter((tokens) => Number.isSafeInteger(tokens) && tokens > 0));
+  return {
+    cacheTokens: summed(
+      engines.map((line) => label(line, "kv_cache_size_tokens") || blocks(line, "num_gpu_blocks")),
+    ),
+    hostCacheTokens: summed(engines.map((line) => blocks(line, "num_cpu_blocks"))),
+  };
+}
+
+/** Null for none. */
+function total(values: readonly number[]): number | null {
+  return values.length === 0 ? null : sum(values);
 }
 
 /** Names on `/v1/models`; null when the text is something else. */

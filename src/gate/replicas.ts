@@ -11,6 +11,7 @@ import type { ReplicaSource } from "./config.ts";
 import { discover, type ReplicaAddress, type Resolve, rediscoveryMs } from "./discovery.ts";
 import { awsDiscovery, type CloudParts } from "./discovery-aws.ts";
 import type { Log } from "./log.ts";
+import { type Pace, paced } from "./pace.ts";
 import type { EngineLoad, Probe, ProbeTarget } from "./probe.ts";
 
 export type ReplicaState = ReplicaReport["state"];
@@ -23,6 +24,8 @@ export interface Replica {
   inFlight: number;
   models: readonly string[];
   load: EngineLoad;
+  /** Null where its engine does not count. */
+  pace: Pace | null;
   gpuMemoryUsage: number | null;
   /** When it was last seen to have computed anything, or to have nothing to do; monotonic. */
   movedAtMs: number;
@@ -49,7 +52,15 @@ export interface ReplicasParts {
   onChange(replica: Replica): void;
 }
 
-const UNKNOWN_LOAD: EngineLoad = { running: 0, waiting: 0, kvCacheUsage: 0, bootId: "" };
+const UNKNOWN_LOAD: EngineLoad = {
+  running: 0,
+  waiting: 0,
+  kvCacheUsage: 0,
+  cacheTokens: null,
+  hostCacheTokens: null,
+  firstTokens: null,
+  bootId: "",
+};
 
 /** The pool's replicas: which there are, and how each is. */
 export class Replicas {
@@ -100,6 +111,8 @@ export class Replicas {
       kvCacheUsage: replica.load.kvCacheUsage,
       gpuMemoryUsage: replica.gpuMemoryUsage,
       bootId: replica.load.bootId.slice(0, 64),
+      ...(replica.load.cacheTokens === null ? {} : { cacheTokens: replica.load.cacheTokens }),
+      ...(replica.load.hostCacheTokens === null ? {} : { hostCacheTokens: replica.load.hostCacheTokens }),
     }));
   }
 
@@ -184,10 +197,15 @@ export class Replicas {
     replica.timeouts = found.health === "timeout" ? replica.timeouts + 1 : 0;
     if (found.load !== null) {
       // Another process has nothing to do with what the one before it said.
-      if (found.load.bootId !== replica.load.bootId) replica.drainingUntilMs = null;
+      const isSame = found.load.bootId === replica.load.bootId;
+      if (!isSame) replica.drainingUntilMs = null;
+      const { firstTokens, waiting } = found.load;
+      const nowMs = this.#parts.clock.monotonicMs();
       // Where its counters are not told, nobody can say that they stand still.
       const stands = found.load.tokens !== undefined && found.load.tokens === replica.load.tokens;
-      if (!stands || replica.inFlight === 0) replica.movedAtMs = this.#parts.clock.monotonicMs();
+      if (!stands || replica.inFlight === 0) replica.movedAtMs = nowMs;
+      replica.pace =
+        firstTokens === null ? null : paced(isSame ? replica.pace : null, firstTokens, waiting, nowMs);
       replica.load = found.load;
     }
     this.#setState(replica, this.#stateAfter(replica, found.health));
@@ -248,6 +266,7 @@ function newReplica({ id, url, dcgmUrl, draining = false }: ReplicaAddress, nowM
     inFlight: 0,
     models: [],
     load: UNKNOWN_LOAD,
+    pace: null,
     gpuMemoryUsage: null,
     movedAtMs: nowMs,
     timeouts: 0,

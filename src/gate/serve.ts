@@ -210,7 +210,8 @@ function relay(parts: ServeParts, request: Relay): void {
     ...slowness(parts, order, replica, firstTokenSeen),
     onEnded(summary) {
       release();
-      parts.tallies.count(replica.id, order.servedModel, summary.ending.verdict);
+      const waitedMs = summary.firstTokenMs ?? (firstTokenSeen ? summary.durationMs : 0);
+      parts.tallies.count(replica.id, order.servedModel, summary.ending.verdict, waitedMs);
       if (summary.connectionRefused) parts.replicas.refused(replica.id);
       if (summary.ending.verdict === "draining") parts.replicas.drains(replica.id);
       void settle(parts, {

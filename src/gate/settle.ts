@@ -53,7 +53,9 @@ export async function settle(parts: SettleParts, ended: Ended): Promise<void> {
   else {
     // First: the request is over with the other.
     if (before !== null) parts.reporter.final(before);
-    parts.reporter.final(finalReport(order, usage, ending.outcome, estimated, summary.cut));
+    parts.reporter.final(
+      finalReport(order, usage, ending.outcome, estimated, summary.cut, summary.firstTokenMs),
+    );
   }
 
   if (estimated) parts.counters.estimated += 1;

@@ -1,5 +1,6 @@
 import type { KeyRecord, TenantRecord } from "../catalogue.ts";
 import type { Failure } from "../errors.ts";
+import type { KeyCheck } from "./messages.ts";
 
 /** Why a key may not be used at all, or null. */
 export function keyDenial(
@@ -19,4 +20,11 @@ export function keyDenial(
 /** A model that the tenant may not use does not exist for it. */
 export function modelDenial({ tenant }: TenantRecord, model: string): Failure | null {
   return tenant.models && !tenant.models.includes(model) ? { tag: "model_not_found", model } : null;
+}
+
+/** Whether a key works at all, without reserving anything. */
+export function checkKey(record: TenantRecord, keyId: string, secretHash: string, nowMs: number): KeyCheck {
+  const key = record.keys.find((candidate) => candidate.id === keyId);
+  const failure = keyDenial(record, key, secretHash, nowMs);
+  return failure ? { ok: false, failure } : { ok: true, models: record.tenant.models ?? null };
 }

@@ -2,7 +2,7 @@ import { START_DEADLINE_MS, UNREPORTED_GRACE_MS } from "../bounds.ts";
 import type { Weights } from "../catalogue.ts";
 import { keyDenial, modelDenial } from "./access.ts";
 import { wholeBudget } from "./account.ts";
-import { accountAt, accountsOf, type Book, limitsOf, scopesOf } from "./book.ts";
+import { accountAt, accountsOf, type Book, limitsOf, profileOf, scopesOf } from "./book.ts";
 import { BLOCK_LEAST_REQUESTS, BLOCK_SHARE, BLOCK_USE_MS } from "./bounds.ts";
 import type { BlockAnswer, BlockAsk, BlockClaim, BlockTold } from "./messages.ts";
 import type { Reservation } from "./reservation.ts";
@@ -206,11 +206,6 @@ function granted<P>(
     wholeTokens: Number.isFinite(whole) ? whole : null,
     endUsersHaveLimits: Object.keys(tenant.endUserLimits).length > 0,
     standing: book.purse.standing(accounts, limits),
-    profile: {
-      tenantId: tenant.id,
-      version: tenant.version,
-      homeHint: tenant.homeHint,
-      regions: tenant.regions ?? null,
-    },
+    profile: profileOf(book.record, block.keyId),
   };
 }

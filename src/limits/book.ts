@@ -1,8 +1,10 @@
-import type { KeyRecord, Limits, TenantRecord } from "../catalogue.ts";
+import { type KeyRecord, keyBands, type Limits, type TenantRecord } from "../catalogue.ts";
 import type { Usage } from "../contract/report.ts";
 import type { Block } from "./block.ts";
+import type { TenantProfile } from "./messages.ts";
 import type { Purse } from "./purse.ts";
 import type { Reservation } from "./reservation.ts";
+import type { WeightedSaved } from "./saved.ts";
 
 /** What the transitions of a ledger read: a tenant's record, what its scopes may spend, and what is reserved of it. */
 export interface Book<P> {
@@ -23,6 +25,7 @@ export interface Change<P> {
   readonly settled: Usage;
   /** True once per reservation: when its request is counted in the usage table. */
   readonly counted: boolean;
+  readonly saved?: WeightedSaved;
 }
 
 export const NO_USAGE: Usage = { promptTokens: 0, cachedTokens: 0, outputTokens: 0 };
@@ -53,4 +56,16 @@ export function accountsOf<P>(
   nowMs: number,
 ): P[] {
   return scopes.map((scope) => accountAt(book, scope, limitsOf(book.record, scope), nowMs));
+}
+
+/** What an admission tells of the tenant, and of the key that asked. */
+export function profileOf({ keys, tenant }: TenantRecord, keyId: string): TenantProfile {
+  return {
+    tenantId: tenant.id,
+    version: tenant.version,
+    homeHint: tenant.homeHint,
+    regions: tenant.regions ?? null,
+    bands: keyBands(keys.find(({ id }) => id === keyId) ?? {}),
+    responseCache: tenant.responseCache ?? false,
+  };
 }

@@ -1,22 +1,37 @@
 import { START_DEADLINE_MS, UNREPORTED_GRACE_MS } from "../bounds.ts";
-import { EVEN_WEIGHTS, type Limits, type TenantRecord } from "../catalogue.ts";
+import { EVEN_WEIGHTS, type Limits } from "../catalogue.ts";
 import { keyDenial, modelDenial } from "./access.ts";
 import { latest, wholeBudget } from "./account.ts";
 import { askedTokens, outputCap } from "./asked.ts";
 import { type Block, claimed } from "./block.ts";
-import { accountAt, accountsOf, type Book, type Change, limitsOf, NO_USAGE, scopesOf } from "./book.ts";
-import type { BlockClaim, BudgetReport, KeyCheck, ReserveAnswer, ReserveAsk } from "./messages.ts";
+import {
+  accountAt,
+  accountsOf,
+  type Book,
+  type Change,
+  limitsOf,
+  NO_USAGE,
+  profileOf,
+  scopesOf,
+} from "./book.ts";
+import type { BlockClaim, BudgetReport, ReserveAnswer, ReserveAsk } from "./messages.ts";
 import {
   awaited,
   difference,
+  elected,
+  hasRun,
   holdAheadTokens,
+  isHeardOf,
   isOver,
+  isRacing,
+  likelyWinner,
   owedTokens,
   type Reservation,
   reported,
   usageOf,
   usedTokens,
 } from "./reservation.ts";
+import { weigh } from "./saved.ts";
 import { weighted, weightedUsage } from "./weights.ts";
 
 /**
@@ -40,16 +55,11 @@ export function reserve<P>(
   const limits = scopes.map((scope) => limitsOf(book.record, scope));
   const accounts = scopes.map((scope, index) => accountAt(book, scope, limits[index]!, nowMs));
   const whole = Math.min(...limits.map(wholeBudget));
-  if (again)
-    return {
-      answer: admitted(book, accounts, limits, again.heldTokens, ask, whole),
-      change: null,
-    };
-
+  if (again) return { answer: admitted(book, accounts, limits, again.heldTokens, ask, whole), change: null };
   const wanted = askedTokens(ask, whole);
   const { tokens } = wanted;
   const refusals = accounts.flatMap(
-    (account, index) => book.purse.refusal(account, limits[index]!, wanted, nowMs) ?? [],
+    (account, at) => book.purse.refusal(account, limits[at]!, wanted, nowMs) ?? [],
   );
   if (refusals.length > 0) {
     const failure = refusals.reduce(latest);
@@ -99,12 +109,12 @@ export function report<P>(
   const settled = difference(usageOf(after), usageOf(before));
   const counted = before.state !== "settled" && isOver(after);
   // It ran: from now on its request refills.
-  const firstHeardOf = before.state === "open" && before.attempts.length === 0 && after.attempts.length > 0;
+  const firstHeardOf = before.state === "open" && !hasRun(before) && hasRun(after);
   if (firstHeardOf) accounts = accounts.map((account) => purse.endRequest(account, true, 1));
 
   let stop = false;
   if (before.state !== "open" || isOver(after)) {
-    const state = unsent && before.state === "void" ? "void" : "settled";
+    const state = (unsent || isRacing(after)) && before.state === "void" ? "void" : "settled";
     ({ accounts, reservation: after } = close(book, accounts, after, state));
   } else {
     ({ accounts, reservation: after } = settleOwed(book, accounts, after, owedTokens(after, false)));
@@ -125,7 +135,9 @@ export function report<P>(
     const nothingAhead = aheadTokens > 0 && after.heldTokens <= heldBackTokens;
     stop = book.record.tenant.overdraft === "stop" && nothingAhead;
   }
-  return { change: { accounts, reservation: after, block: known?.block ?? null, settled, counted }, stop };
+  const saved = counted ? weigh(message.saved, after.weights) : {};
+  const block = known?.block ?? null;
+  return { change: { accounts, reservation: after, block, settled, counted, ...saved }, stop };
 }
 
 /** The request no longer runs, its last report is still to come: frees its place among concurrent requests. */
@@ -159,20 +171,16 @@ export function cancel<P>(
 
 /** Ends a reservation whose deadline passed: void if no gate ever reported on it, else settled as reported. */
 export function expire<P>(book: Book<P>, requestId: string, nowMs: number): Change<P> | null {
-  const before = book.reservation(requestId);
-  if (before?.state !== "open" || before.deadlineMs > nowMs) return null;
-  return closed(book, before, nowMs);
-}
-
-/** Whether a key works at all, without reserving anything. */
-export function checkKey(record: TenantRecord, keyId: string, secretHash: string, nowMs: number): KeyCheck {
-  const key = record.keys.find((candidate) => candidate.id === keyId);
-  const failure = keyDenial(record, key, secretHash, nowMs);
-  return failure ? { ok: false, failure } : { ok: true, models: record.tenant.models ?? null };
+  const open = book.reservation(requestId);
+  if (open?.state !== "open" || open.deadlineMs > nowMs) return null;
+  // The edge died before it could say who made the answer.
+  const winner = likelyWinner(open);
+  const before = winner === null ? open : (elected(open, winner) ?? open);
+  return { ...closed(book, before, nowMs), settled: difference(usageOf(before), usageOf(open)) };
 }
 
 /** Brings what is settled of a reservation to `owed`: out of what it holds as far as that goes. */
-function settleOwed<P>(
+export function settleOwed<P>(
   { purse }: Book<P>,
   accounts: readonly P[],
   reservation: Reservation,
@@ -193,7 +201,7 @@ function settleOwed<P>(
  * nothing ever ran for it. A reservation that was closed before holds nothing, so closing
  * it again settles what is new and changes nothing else.
  */
-function close<P>(
+export function close<P>(
   book: Book<P>,
   before: readonly P[],
   open: Reservation,
@@ -201,8 +209,8 @@ function close<P>(
 ): { accounts: P[]; reservation: Reservation } {
   const { purse } = book;
   const { accounts, reservation } = settleOwed(book, before, open, owedTokens(open, true));
-  const { attempts, heldTokens, paceTokensPerSecond, running } = reservation;
-  const neverRan = reservation.state === "open" && attempts.length === 0;
+  const { heldTokens, paceTokensPerSecond, running } = reservation;
+  const neverRan = reservation.state === "open" && !hasRun(reservation);
   return {
     accounts: accounts.map((account) => {
       const released = purse.release(account, heldTokens);
@@ -215,13 +223,13 @@ function close<P>(
 }
 
 function closed<P>(book: Book<P>, before: Reservation, nowMs: number): Change<P> {
-  const heardOf = before.attempts.length > 0;
+  const heardOf = isHeardOf(before);
   const after = close(book, accountsOf(book, before, nowMs), before, heardOf ? "settled" : "void");
   return { ...after, block: null, settled: NO_USAGE, counted: heardOf };
 }
 
 /** A reservation by its id, or taken out of the block that it was admitted from. */
-function found<P>(
+export function found<P>(
   book: Book<P>,
   requestId: string,
   claim: BlockClaim | undefined,
@@ -276,11 +284,6 @@ function admitted<P>(
     at: tenant.homeHint,
     leaseHere: false,
     mode: "home",
-    profile: {
-      tenantId: tenant.id,
-      version: tenant.version,
-      homeHint: tenant.homeHint,
-      regions: tenant.regions ?? null,
-    },
+    profile: profileOf(book.record, ask.keyId),
   };
 }

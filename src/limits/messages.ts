@@ -1,4 +1,4 @@
-import type { LocationHint, Weights } from "../catalogue.ts";
+import type { KeyBands, LocationHint, Weights } from "../catalogue.ts";
 import type { Usage } from "../contract/report.ts";
 import type { Failure, LimitScope } from "../errors.ts";
 
@@ -101,6 +101,10 @@ export interface TenantProfile {
   readonly homeHint: LocationHint;
   /** Null: any. */
   readonly regions: readonly string[] | null;
+  /** Of the key that asked; absent from an object of a version before. */
+  readonly bands?: KeyBands;
+  /** Whether answers to its requests may be kept; absent from an object of a version before: no. */
+  readonly responseCache?: boolean;
 }
 
 /** Where the tightest of the request's scopes stands, for the `x-ratelimit-*` headers. Tokens are weighted. */
@@ -149,6 +153,23 @@ export interface BudgetReport {
   readonly unsent: boolean;
   /** Where the request was admitted out of a block. */
   readonly block?: BlockClaim;
+  /** The answer came out of the response cache: tokens of the model that an engine did not have to compute. */
+  readonly saved?: Saved;
+}
+
+export interface Saved {
+  readonly promptTokens: number;
+  readonly outputTokens: number;
+}
+
+/** What the response cache spared a key. Weighted: what it would have cost in the tenant's limits. */
+export interface SavedRow extends Saved {
+  readonly keyId: string;
+  /** UTC, `YYYY-MM-DD`. */
+  readonly day: string;
+  readonly model: string;
+  readonly requests: number;
+  readonly weightedTokens: number;
 }
 
 export interface UsageRow extends Usage {
@@ -163,6 +184,8 @@ export interface UsageRow extends Usage {
 export interface TenantUsage {
   readonly totals: Usage & { readonly requests: number };
   readonly byKey: readonly UsageRow[];
+  /** Answers out of the response cache; their requests are in `totals` too, with no tokens. */
+  readonly saved: readonly SavedRow[];
   readonly open: { readonly reservations: number; readonly running: number; readonly reservedTokens: number };
   readonly limits: readonly LimitState[];
 }

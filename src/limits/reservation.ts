@@ -35,6 +35,12 @@ export type ReservationState = "open" | "settled" | "void";
 
 export interface Attempt extends Usage {
   readonly final: boolean;
+  /** Another attempt runs for the same answer: only one of them will be charged, and it is not known which. */
+  readonly racing?: true;
+  /** Another one made the answer: whatever is reported of this one, nobody pays for it. */
+  readonly lost?: true;
+  /** No report of it has come. */
+  readonly unheard?: true;
 }
 
 /** What a report says of one attempt. */
@@ -45,10 +51,34 @@ export interface AttemptReport {
   readonly tokensPerSecond: number;
 }
 
+/** Whether what was reported of an attempt is on the bill. */
+function counts({ racing, lost }: Attempt): boolean {
+  return racing !== true && lost !== true;
+}
+
+export function isRacing({ attempts }: Reservation): boolean {
+  return attempts.some(({ racing }) => racing);
+}
+
+/** Whether any gate has told of an attempt that counts or may yet. */
+export function isHeardOf({ attempts }: Reservation): boolean {
+  return attempts.some(({ unheard, lost }) => !unheard && !lost);
+}
+
+/**
+ * Whether any gate has told of any attempt, one that lost included: from then on its request is spent. Once true, always
+ * true, so that a request is spent or given back once, whoever made the answer.
+ */
+export function hasRun({ attempts }: Reservation): boolean {
+  return attempts.some(({ unheard }) => !unheard);
+}
+
 const NOTHING: Attempt = { promptTokens: 0, cachedTokens: 0, outputTokens: 0, final: false };
 
 export function usedTokens({ attempts }: Reservation): number {
-  return attempts.reduce((sum, attempt) => sum + attempt.promptTokens + attempt.outputTokens, 0);
+  return attempts
+    .filter(counts)
+    .reduce((sum, attempt) => sum + attempt.promptTokens + attempt.outputTokens, 0);
 }
 
 /**
@@ -56,12 +86,13 @@ export function usedTokens({ attempts }: Reservation): number {
  * been cached was not.
  */
 export function owedTokens({ attempts, weights }: Reservation, over: boolean): number {
-  return weightedUsage(over ? attempts.map((attempt) => ({ ...attempt, final: true })) : attempts, weights);
+  const charged = attempts.filter(counts);
+  return weightedUsage(over ? charged.map((attempt) => ({ ...attempt, final: true })) : charged, weights);
 }
 
 /** Usage over all attempts. */
 export function usageOf({ attempts }: Reservation): Usage {
-  return attempts.reduce<Usage>(
+  return attempts.filter(counts).reduce<Usage>(
     (sum, attempt) => ({
       promptTokens: sum.promptTokens + attempt.promptTokens,
       cachedTokens: sum.cachedTokens + attempt.cachedTokens,
@@ -87,8 +118,10 @@ export function reported(reservation: Reservation, report: AttemptReport, nowMs:
   const attempts = [...reservation.attempts];
   while (attempts.length <= report.attempt)
     attempts.push({ ...NOTHING, final: attempts.length < report.attempt });
-  const before = attempts[report.attempt]!;
+  const { unheard: _, ...before } = attempts[report.attempt]!;
+  if (before.lost) return reservation;
   attempts[report.attempt] = {
+    ...before,
     promptTokens: Math.max(before.promptTokens, report.usage.promptTokens),
     cachedTokens: Math.max(before.cachedTokens, report.usage.cachedTokens),
     outputTokens: Math.max(before.outputTokens, report.usage.outputTokens),
@@ -109,9 +142,46 @@ export function awaited(reservation: Reservation, nowMs: number): Reservation {
   };
 }
 
-/** True once its latest attempt has ended. An earlier one is superseded, even if its gate died silently. */
+/**
+ * True once its latest attempt has ended. An earlier one is superseded, even if its gate died silently. While the latest
+ * two race, nothing is over: who made the answer is to be said first.
+ */
 export function isOver({ attempts }: Reservation): boolean {
-  return attempts.at(-1)?.final ?? false;
+  const last = attempts.findLast(({ lost }) => !lost);
+  return last?.final === true && !last.racing;
+}
+
+/** The reservation with attempts that race; null when something is on the bill already of one that would. */
+export function raced(reservation: Reservation, racing: readonly number[]): Reservation | null {
+  const first = Math.min(...racing);
+  if (reservation.state !== "open" || reservation.attempts.length > first) return null;
+  const attempts = [...reservation.attempts];
+  while (attempts.length < first) attempts.push({ ...NOTHING, final: true, unheard: true });
+  while (attempts.length <= Math.max(...racing)) attempts.push({ ...NOTHING, racing: true, unheard: true });
+  return { ...reservation, attempts };
+}
+
+/** The reservation once it is known who made the answer; null when `winner` does not race. */
+export function elected(reservation: Reservation, winner: number): Reservation | null {
+  if (!reservation.attempts[winner]?.racing) return null;
+  const attempts = reservation.attempts.map((attempt, index): Attempt => {
+    if (!attempt.racing) return attempt;
+    const { racing: _, ...served } = attempt;
+    const unheard = attempt.unheard ? { unheard: true as const } : {};
+    if (index !== winner) return { ...NOTHING, final: true, lost: true, ...unheard };
+    return served;
+  });
+  return { ...reservation, attempts };
+}
+
+/** Who pays where nobody said who made the answer: of those that race, the one that cost most. Null: none races. */
+export function likelyWinner({ attempts }: Reservation): number | null {
+  let most: number | null = null;
+  const cost = (index: number) => attempts[index]!.promptTokens + attempts[index]!.outputTokens;
+  for (const [index, { racing }] of attempts.entries()) {
+    if (racing && (most === null || cost(index) > cost(most))) most = index;
+  }
+  return most;
 }
 
 /** Output tokens that a running request should hold: the next seconds at its own pace. */

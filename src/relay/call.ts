@@ -22,6 +22,12 @@ export interface BrokenOff {
   readonly told: Told | null;
 }
 
+export interface CallOptions {
+  readonly broken?: BrokenOff;
+  /** Ends the call, as the client's leaving does. */
+  readonly giveUp?: AbortSignal;
+}
+
 /** What came of one origin call before its first byte. */
 export type CallResult =
   | { readonly kind: "answer"; readonly response: Response; readonly abort: AbortController }
@@ -45,7 +51,7 @@ export async function callGate(
   reservation: Reservation,
   seat: Seat,
   attempt: number,
-  broken?: BrokenOff,
+  { broken, giveUp }: CallOptions = {},
 ): Promise<CallResult> {
   const { pool } = seat.candidate;
   const token = await originToken(exchange, model, reservation, seat, attempt, broken);
@@ -55,7 +61,9 @@ export async function callGate(
   const abort = new AbortController();
   const timer = setTimeout(() => abort.abort(), answerDeadlineMs(exchange, model));
   const leave = () => abort.abort();
-  exchange.request.signal.addEventListener("abort", leave, { once: true });
+  const leaving = [exchange.request.signal, ...(giveUp === undefined ? [] : [giveUp])];
+  for (const signal of leaving) signal.addEventListener("abort", leave, { once: true });
+  if (leaving.some(({ aborted }) => aborted)) leave();
   const fromMs = Date.now();
   try {
     let unreachable = "";
@@ -70,7 +78,7 @@ export async function callGate(
           redirect: "manual",
         });
         measure(exchange.here, seat.candidate, response, Date.now() - sentMs);
-        return await resultOf(response, abort, model);
+        return await resultOf(response, abort, exchange.call.model);
       } catch (error) {
         unreachable = String(error);
         if (abort.signal.aborted) break;
@@ -85,12 +93,12 @@ export async function callGate(
     };
   } finally {
     clearTimeout(timer);
-    exchange.request.signal.removeEventListener("abort", leave);
+    for (const signal of leaving) signal.removeEventListener("abort", leave);
     exchange.trace.spent("origin", fromMs);
   }
 }
 
-async function resultOf(response: Response, abort: AbortController, model: Model): Promise<CallResult> {
+async function resultOf(response: Response, abort: AbortController, model: string): Promise<CallResult> {
   if (response.ok) return { kind: "answer", response, abort };
   const { headers, status } = response;
   // A gate that does not accept the order (its secret is another one) is the operator's affair, not the client's.
@@ -103,7 +111,7 @@ async function resultOf(response: Response, abort: AbortController, model: Model
   const outcome = headers.get("x-meridian-outcome");
   if (outcome === "overloaded") {
     const retryAfterMs = Number(headers.get("retry-after-ms")) || 1_000;
-    const failure: Failure = { tag: "no_capacity", model: model.id, retryAfterMs };
+    const failure: Failure = { tag: "no_capacity", model, retryAfterMs };
     return { kind: "retry", failure, outcome, died: false, poolOut: false };
   }
   const internalDetail = `gate answered ${status} (${outcome ?? "?"})`;
@@ -133,14 +141,15 @@ async function originToken(
   attempt: number,
   broken?: BrokenOff,
 ): Promise<string> {
-  const { secrets, claims, trace, call } = exchange;
+  const { secrets, claims, call, terms } = exchange;
   const { pool } = seat.candidate;
   const nowMs = Date.now();
-  const ticketOf = (attempt: number) =>
+  const ticketOf = async (attempt: number) =>
+    terms.ticket ??
     signTicket(
       {
         ...reservation.address,
-        requestId: trace.requestId,
+        requestId: terms.id,
         attempt,
         keyId: claims.keyId,
         pool: pool.id,
@@ -159,7 +168,7 @@ async function originToken(
   const order: OriginOrder = {
     pool: pool.id,
     secretVersion: signingVersion(pool),
-    requestId: trace.requestId,
+    requestId: terms.id,
     attempt,
     path: exchange.endpoint.path,
     replica: seat.replica,
@@ -180,18 +189,19 @@ async function originToken(
 }
 
 /**
- * The output limit to force, or null. A client's own limit is clamped to the whole budget. Without one the engine
- * would run to the end of its context: that is clamped too, where the model's context is known to be longer (forcing
- * more than the context allows would be an error of the engine).
+ * The output limit to force, or null. A client's own limit is clamped to the whole budget, and to the ladder's limit.
+ * Without one the engine would run to the end of its context: that is clamped too, to the budget only where the model's
+ * context is known to be longer (forcing more than the context allows would be an error of the engine).
  */
 export function forcedOutputTokens(
-  { call }: Exchange,
+  { call, terms }: Exchange,
   model: Model,
-  { outputCapTokens }: Reservation,
+  { outputCapTokens: budgetTokens }: Reservation,
 ): number | null {
-  if (outputCapTokens === null) return null;
-  if (call.maxOutputTokens !== null) return call.maxOutputTokens > outputCapTokens ? outputCapTokens : null;
-  return model.contextTokens !== undefined && outputCapTokens < model.contextTokens ? outputCapTokens : null;
+  const ladderTokens = call.generates ? terms.outputCapTokens : null;
+  const asked = call.maxOutputTokens ?? model.contextTokens ?? (ladderTokens === null ? null : Infinity);
+  const clamped = [budgetTokens, ladderTokens].filter((cap) => cap !== null && asked !== null && cap < asked);
+  return clamped.length === 0 ? null : Math.min(...(clamped as number[]));
 }
 
 function startingAt<Item>(items: readonly Item[], offset: number): Item[] {

@@ -22,11 +22,12 @@ interface Origin {
 export function pipeAnswer(exchange: Exchange, answer: Origin, seat: Seat, plan: RelayPlan): ReadableStream {
   const { readable, writable } = new IdentityTransformStream();
   // In waitUntil, so that the invocation and with it the permit live as long as the stream does.
-  exchange.ctx.waitUntil(run(exchange, answer, writable, seat, plan));
+  exchange.ctx.waitUntil(pipeInto(exchange, answer, writable, seat, plan));
   return readable;
 }
 
-async function run(
+/** The same into a response that the client already has. Never rejects. */
+export async function pipeInto(
   exchange: Exchange,
   first: Origin,
   writable: WritableStream<Uint8Array>,
@@ -104,7 +105,7 @@ async function pipeOnce(
   }
 }
 
-async function write(writable: WritableStream<Uint8Array>, text: string): Promise<void> {
+export async function write(writable: WritableStream<Uint8Array>, text: string): Promise<void> {
   if (text === "") return;
   const writer = writable.getWriter();
   await writer.write(new TextEncoder().encode(text));

@@ -1,7 +1,6 @@
 import type { Model } from "../catalogue.ts";
-import { estimatePromptTokens, promptBasis } from "../limits/estimate.ts";
 import type { Position } from "../routing/geo.ts";
-import type { Band } from "../routing/messages.ts";
+import type { Band, Work } from "../routing/messages.ts";
 import { type Candidate, drawn, rank } from "../routing/rank.ts";
 import type { Exchange } from "./exchange.ts";
 import { turnedSince } from "./turned.ts";
@@ -26,11 +25,11 @@ export function rankNow(view: View, model: Model, asked: RankFor): Candidate[] {
 
 /** The pools that serve the model, in the order in which this request asks them. */
 export function rankFor(
-  { client, call }: Exchange,
+  { client }: Exchange,
   view: View,
   model: Model,
   regions: readonly string[] | null,
+  { band, promptTokens }: Work,
 ): Candidate[] {
-  const promptTokens = estimatePromptTokens(promptBasis(call), view.learned.get(model.id));
-  return drawn(rankNow(view, model, { client, regions, band: "default", promptTokens }), Math.random);
+  return drawn(rankNow(view, model, { client, regions, band, promptTokens }), Math.random);
 }

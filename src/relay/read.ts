@@ -2,7 +2,9 @@ import { parseJson, readBounded } from "../body.ts";
 import { BODIES_IN_FLIGHT_MAX_BYTES, BODY_MAX_BYTES } from "../bounds.ts";
 import { whyNotResumable } from "../engine/continuation/eligible.ts";
 import type { Call, Endpoint, JsonObject } from "../engine/endpoint.ts";
+import { promptParts } from "../engine/prompt-parts.ts";
 import { FailureError } from "../errors.ts";
+import { blocksOf, type PromptBlocks } from "../routing/blocks.ts";
 
 /** A request's body, as bytes for the origin and as what the edge knows of it. */
 export interface ReadCall {
@@ -13,14 +15,20 @@ export interface ReadCall {
   readonly resumable: boolean;
   /** Whether an engine would say the same again: temperature 0. */
   readonly exact: boolean;
+  readonly prompt: PromptBlocks;
+  /** The client's name for its conversation, or for its end user where it names no conversation. */
+  readonly conversation: string | null;
   /** Gives the isolate's memory share back; once more does nothing. */
   done(): void;
 }
 
 let bytesInFlight = 0;
 
-/** Reads, bounds and parses a body, once. */
-export async function readCall(request: Request, endpoint: Endpoint): Promise<ReadCall> {
+/**
+ * Reads, bounds and parses a body, once. `salt` keeps one tenant's blocks apart from another's, as it does in the
+ * engine's cache; the model joins it, since no two models share a cache, also where both are adapters of one base.
+ */
+export async function readCall(request: Request, endpoint: Endpoint, salt: string): Promise<ReadCall> {
   requireJson(request.headers);
   const declared = Number(request.headers.get("content-length") ?? 0);
   if (declared > BODY_MAX_BYTES)
@@ -45,11 +53,19 @@ export async function readCall(request: Request, endpoint: Endpoint): Promise<Re
     const hasRoom = bytesInFlight * 2 <= BODIES_IN_FLIGHT_MAX_BYTES;
     const resumable = hasRoom && whyNotResumable(endpoint.id, json as JsonObject) === null;
     const exact = (json as JsonObject).temperature === 0;
-    return { call: parsed.call, bytes, resumable, exact, done };
+    const { call } = parsed;
+    const prompt = blocksOf(promptParts(endpoint.id, json as JsonObject), `${salt}\n${call.model}`);
+    const conversation = conversationOf(json as JsonObject) ?? call.endUser;
+    return { call, bytes, resumable, exact, prompt, conversation, done };
   } catch (error) {
     done();
     throw error;
   }
+}
+
+/** OpenAI's field for requests that share a prefix. */
+function conversationOf({ prompt_cache_key: key }: JsonObject): string | null {
+  return typeof key === "string" && key !== "" ? key : null;
 }
 
 function requireJson(headers: Headers): void {

@@ -41,6 +41,10 @@ export interface Reservation {
   readonly profile: TenantProfile;
   /** Frees the place among concurrent requests before the gate's last report comes. */
   finish(): Promise<void>;
+  /** Before a second attempt is made for the same answer; false: there must be none. */
+  race(attempts: readonly number[]): Promise<boolean>;
+  /** Of those that race this one serves: it is charged, the others are not. */
+  elect(winner: number): Promise<void>;
   /** Nothing ran: gives everything back. */
   cancel(): Promise<void>;
 }
@@ -58,7 +62,7 @@ export class BudgetRefusal extends FailureError {
 export async function reserve(exchange: Exchange, model: Model, view: View): Promise<Reservation> {
   const { env, claims, trace, here } = exchange;
   const basis = promptBasis(exchange.call);
-  const promptTokens = estimatePromptTokens(basis, view.learned.get(model.id));
+  const promptTokens = exchange.terms.free ? 0 : estimatePromptTokens(basis, view.learned.get(model.id));
   const ask = await askOf(exchange, promptTokens, model.weights ?? EVEN_WEIGHTS);
   const weightedPrompt = weighted(promptTokens, 0, ask.weights);
   trace.estimatedPromptTokens = ask.promptTokens;
@@ -90,12 +94,13 @@ export async function reserve(exchange: Exchange, model: Model, view: View): Pro
 
 /** A reservation that was made, by an object or out of a block, and how to end it. */
 function held(
-  { env, trace }: Exchange,
+  { env, terms: { id } }: Exchange,
   address: BudgetAddress,
   block: BlockClaim | null,
-  decided: Omit<Reservation, "address" | "block" | "finish" | "cancel">,
+  decided: Omit<Reservation, "address" | "block" | "race" | "elect" | "finish" | "cancel">,
 ): Reservation {
   count("meridian_admissions_total", { mode: decided.mode });
+  const stub = () => tenantBudget(env, address);
   const claim = block ?? undefined;
   // Lost ones cost nothing: reports settle, and an unreported reservation is void after its deadline.
   const told = (run: Promise<void>) => withDeadline(run, OBJECT_CALL_TIMEOUT_MS).catch(() => undefined);
@@ -103,18 +108,21 @@ function held(
     ...decided,
     address,
     block,
-    finish: () => told(tenantBudget(env, address).finish(trace.requestId, claim)),
-    cancel: () => told(tenantBudget(env, address).cancel(trace.requestId, claim)),
+    race: (attempts) =>
+      withDeadline(stub().race(id, attempts, claim), OBJECT_CALL_TIMEOUT_MS).catch(() => false),
+    elect: (winner) => told(stub().elect(id, winner)),
+    finish: () => told(stub().finish(id, claim)),
+    cancel: () => told(stub().cancel(id, claim)),
   };
 }
 
 async function askOf(
-  { call, claims, trace, here }: Exchange,
+  { call, claims, terms, here }: Exchange,
   promptTokens: number,
   weights: Weights,
 ): Promise<ReserveAsk & { readonly weights: Weights }> {
   return {
-    requestId: trace.requestId,
+    requestId: terms.id,
     from: here,
     keyId: claims.keyId,
     secretHash: claims.secretHash,
@@ -124,7 +132,7 @@ async function askOf(
     weights,
     maxOutputTokens: call.maxOutputTokens,
     choices: call.choices,
-    generates: call.generates,
+    generates: call.generates && !terms.free,
   };
 }
 

@@ -9,18 +9,21 @@ import {
 import type { Model } from "../catalogue.ts";
 import { readDelivered } from "../engine/continuation/delivered.ts";
 import { FailureError } from "../errors.ts";
+import type { Work } from "../routing/messages.ts";
 import type { Candidate } from "../routing/rank.ts";
 import { count } from "../telemetry/metrics.ts";
 import { type BrokenOff, type CallResult, callGate } from "./call.ts";
 import type { Exchange } from "./exchange.ts";
+import { findPlace } from "./place.ts";
 import type { Reservation } from "./reserve.ts";
-import { markTried, type Seat, type Tried, takeSeat } from "./seat.ts";
+import { markTried, type Seat, type Tried } from "./seat.ts";
 
 /** What carrying a stream on needs besides the exchange. */
 export interface RelayPlan {
   readonly model: Model;
   readonly reservation: Reservation;
   readonly candidates: readonly Candidate[];
+  readonly work: Work;
   /** What has failed this request. */
   readonly tried: Tried;
   /** Gives back the memory that the body takes. */
@@ -66,7 +69,7 @@ async function tryToResume(
   markTried(plan.tried, failed, false);
   // Whether an engine died or a gate is not known here; a request that is present at two deaths goes nowhere else.
   exchange.trace.deaths += 1;
-  const broken: BrokenOff = { attempt: exchange.trace.attempts - 1, continuation, told };
+  const broken: BrokenOff = { attempt: exchange.trace.serving, continuation, told };
   const nowMs = Date.now();
   const untilMs = Math.min(nowMs + RESUME_WITHIN_MS, exchange.deadlineMs);
   const startByMs = Math.min(nowMs + START_DEADLINE_MS, exchange.deadlineMs);
@@ -92,7 +95,14 @@ async function tryToResume(
 /** Null while every pool is full or out of reach. */
 async function seatFor(exchange: Exchange, plan: RelayPlan): Promise<Seat | null> {
   try {
-    return await takeSeat(exchange, plan.candidates, plan.tried, exchange.trace.attempts, false, true);
+    const attempt = exchange.trace.attempts;
+    // Its first token came long ago.
+    const work = { ...plan.work, firstTokenByMs: null };
+    const search = { model: plan.model, candidates: plan.candidates, tried: plan.tried, attempt, work };
+    const found = await findPlace(exchange, { ...search, mayWait: false, resumes: true });
+    if (found.kind === "seat") return found;
+    found.leave();
+    return null;
   } catch (error) {
     if (error instanceof FailureError) return null;
     throw error;
@@ -103,10 +113,11 @@ async function call(exchange: Exchange, plan: RelayPlan, seat: Seat, broken: Bro
   const { trace, request } = exchange;
   const attempt = trace.attempts;
   trace.attempts += 1;
+  trace.serving = attempt;
   trace.pool = seat.candidate.pool.id;
   trace.region = seat.candidate.pool.region;
   trace.replica = seat.replica;
-  const result = await callGate(exchange, plan.model, plan.reservation, seat, attempt, broken);
+  const result = await callGate(exchange, plan.model, plan.reservation, seat, attempt, { broken });
   if (result.kind === "answer") return result;
   seat.release(
     request.signal.aborted ? "client_gone" : result.kind === "retry" ? result.outcome : "answered",

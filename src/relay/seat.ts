@@ -1,21 +1,37 @@
-import { OBJECT_CALL_TIMEOUT_MS, PERMIT_EXTEND_MS, POOL_WAIT_MAX_MS } from "../bounds.ts";
-import type { Pool } from "../catalogue.ts";
+import { CELLS_ASKED_MAX, OBJECT_CALL_TIMEOUT_MS, PERMIT_EXTEND_MS, UNKNOWN_WAIT_MS } from "../bounds.ts";
+import type { Model, Pool } from "../catalogue.ts";
 import { withDeadline } from "../deadline.ts";
 import { type AcquiredStub, type PermitStub, regionPool, type WaitStub } from "../durable/stub.ts";
-import { FailureError } from "../errors.ts";
-import type { AcquireAsk, Grant, PermitOutcome, PoolConfig, Refused } from "../routing/messages.ts";
-import { type Candidate, mayAsk } from "../routing/rank.ts";
+import { cellKey, cellsInOrder, shareOf } from "../routing/cells.ts";
+import type { AcquireAsk, Grant, PermitOutcome, PoolConfig, Refused, Work } from "../routing/messages.ts";
+import type { Candidate } from "../routing/rank.ts";
 import type { Exchange } from "./exchange.ts";
 import { rememberTurned } from "./turned.ts";
 
 /** A place for one call at one replica. Holding it is holding the pool's permit. */
 export interface Seat {
+  readonly kind: "seat";
   readonly candidate: Candidate;
   readonly replica: string;
+  /** From the call to the first token, as the pool expects; null where it does not say. */
+  readonly predictedMs: number | null;
+  /** Its first token has come: what the pool took for work ahead at that replica is done. */
+  started(): void;
   /** Gives the permit back with how it went; once more does nothing. */
   release(outcome: PermitOutcome): void;
   /** Extends the permit until it is released; covers only peers that hang, see bounds. */
   keep(): void;
+}
+
+/** A place in a pool's queue: the pool holds the request until a replica has room. */
+export interface Place {
+  readonly kind: "place";
+  readonly candidate: Candidate;
+  /** Until it is sent, as the pool expects. */
+  readonly predictedWaitMs: number;
+  /** Waits for it. */
+  taken(): Promise<Seat | Refused>;
+  leave(): void;
 }
 
 /** What already failed this request, by pool. */
@@ -31,71 +47,61 @@ export function markTried(tried: Tried, { candidate, replica }: Seat, poolOut: b
   tried.set(candidate.pool.id, { replicas, out: poolOut || replicas.length >= TRIES_PER_POOL });
 }
 
-/**
- * A permit at the first candidate that has room now, and when none has and `mayWait`, a place in the queue of the
- * best. Throws `no_capacity` or `no_region` when nobody takes it.
- */
-export async function takeSeat(
-  exchange: Exchange,
-  candidates: readonly Candidate[],
-  tried: Tried,
-  attempt: number,
-  mayWait: boolean,
-  resumes = false,
-): Promise<Seat> {
-  const may = candidates.filter(mayAsk);
-  const isOut = ({ pool }: Candidate) => tried.get(pool.id)?.out ?? false;
-  const open = [...may.filter((candidate) => !isOut(candidate)), ...may.filter(isOut)];
-  let full: { readonly candidate: Candidate; readonly inMs: number } | null = null;
-  let retryAfterMs = Infinity;
-  const fromMs = Date.now();
-  try {
-    for (const candidate of open) {
-      const taken = await ask(exchange, candidate, tried, attempt, 0, resumes);
-      if (!("kind" in taken)) return taken;
-      // What the pool says now is fresher than what the ranking went by.
-      const inMs = candidate.rtt.usedMs + taken.retryAfterMs;
-      if (taken.reason === "full" && inMs < (full?.inMs ?? Infinity)) full = { candidate, inMs };
-      retryAfterMs = Math.min(retryAfterMs, taken.retryAfterMs);
-    }
-    const waitMs = Math.min(POOL_WAIT_MAX_MS, exchange.startByMs - Date.now());
-    if (full !== null && mayWait && waitMs > 0) {
-      const taken = await ask(exchange, full.candidate, tried, attempt, waitMs);
-      if (!("kind" in taken)) return taken;
-      retryAfterMs = taken.retryAfterMs;
-    }
-  } finally {
-    exchange.trace.spent("acquire", fromMs);
-  }
-  const { model } = exchange.call;
-  if (open.length === 0 || !Number.isFinite(retryAfterMs))
-    throw new FailureError({ tag: "no_region", model });
-  throw new FailureError({ tag: "no_capacity", model, retryAfterMs });
-}
-
 /** What a pool's object is told of its own settings, by whoever calls it. */
-export function poolConfig(pool: Pool, concurrencyPerReplica: number): PoolConfig {
-  const tokensPerSecond = pool.tokensPerSecond ?? null;
-  return { catalogueVersion: pool.version, concurrencyPerReplica, tokensPerSecond };
+export function poolConfig(pool: Pool, concurrencyPerReplica: number, model: Model | undefined): PoolConfig {
+  return {
+    // Versions are the catalogue's: whichever of the two changed last makes the settings new.
+    catalogueVersion: Math.max(pool.version, model?.version ?? 0),
+    concurrencyPerReplica,
+    tokensPerSecond: pool.tokensPerSecond ?? null,
+    ...(model?.policy === undefined ? {} : { policy: model.policy }),
+  };
 }
 
-async function ask(
+/** What a pool is asked for. */
+export interface PoolAsk {
+  readonly model: Model;
+  readonly tried: Tried;
+  readonly attempt: number;
+  readonly work: Work;
+  /** How long it may be held there; 0: now or not at all. */
+  readonly waitMs: number;
+  readonly resumes?: boolean;
+}
+
+/** Asks one pool for a seat: the cell where the request's prefix is, and another when that one has no room. */
+export async function askPool(
   exchange: Exchange,
   candidate: Candidate,
-  tried: Tried,
-  attempt: number,
-  waitMs: number,
-  resumes = false,
-): Promise<Seat | Refused> {
+  ask: PoolAsk,
+): Promise<Seat | Place | Refused> {
+  const cells = cellsInOrder(cellKey(ask.work, exchange.trace.requestId), candidate.state?.cells ?? 1);
+  let answer = await askCell(exchange, candidate, ask, cells[0]!);
+  for (const cell of cells.slice(1, CELLS_ASKED_MAX)) {
+    if (answer.kind !== "refused" || answer.reason === "too_many_tokens") break;
+    answer = await askCell(exchange, candidate, ask, cell);
+  }
+  return answer;
+}
+
+/** An object out of reach is done without: see `failStatic`. */
+async function askCell(
+  exchange: Exchange,
+  candidate: Candidate,
+  { model, tried, attempt, work, waitMs, resumes }: PoolAsk,
+  cell: number,
+): Promise<Seat | Place | Refused> {
   const { pool } = candidate;
   const message: AcquireAsk = {
-    id: `${exchange.trace.requestId}/${attempt}`,
-    config: poolConfig(pool, candidate.concurrencyPerReplica),
+    id: `${exchange.terms.id}/${attempt}`,
+    config: shareOf(poolConfig(pool, candidate.concurrencyPerReplica, model), candidate.state?.cells ?? 1),
     exclude: tried.get(pool.id)?.replicas ?? [],
     waitMs,
+    sinceMs: exchange.startedAtMs,
+    work: workAt(candidate, work),
     ...(resumes ? { resumes } : {}),
   };
-  const stub = regionPool(exchange.env, pool.id, pool.hint, exchange.call.model);
+  const stub = regionPool(exchange.env, pool.id, pool.hint, model.id, cell);
   let acquired: AcquiredStub;
   try {
     acquired = await withDeadline(stub.acquire(message), OBJECT_CALL_TIMEOUT_MS);
@@ -104,36 +110,66 @@ async function ask(
   }
   if (!("permit" in acquired)) {
     // A share for resumed streams that is used up says nothing of other requests.
-    if (!resumes) rememberTurned(pool.id, exchange.call.model, acquired.answer, Date.now());
+    if (!resumes) rememberTurned(pool.id, candidate.model, acquired.answer, Date.now());
     return acquired.answer;
   }
   const { permit } = acquired;
-  const answer =
-    "wait" in acquired ? await granted(exchange, permit, acquired.wait, waitMs) : acquired.answer;
-  return answer.kind === "granted" ? seat(exchange, candidate, answer.replica, permit) : answer;
+  return "wait" in acquired
+    ? place(exchange, candidate, acquired, waitMs)
+    : seat(exchange, candidate, acquired.answer, permit);
+}
+
+/** A pool cannot know how far the client is: its deadline is sooner by the way there and back. */
+function workAt({ rtt }: Candidate, work: Work): Work {
+  const { firstTokenByMs } = work;
+  return firstTokenByMs === null ? work : { ...work, firstTokenByMs: firstTokenByMs - rtt.usedMs };
 }
 
 /**
- * Waits in the pool's queue. A client that leaves must leave the queue too: a call begun in an abort listener is
- * delivered only inside `waitUntil`, and before the grant there must be no other (permits.md).
+ * A client that leaves must leave the queue too: a call begun in an abort listener is delivered only inside `waitUntil`,
+ * and the pool learns of it within a millisecond (permits.md).
  */
-async function granted(
+function place(
   exchange: Exchange,
-  permit: PermitStub,
-  wait: WaitStub,
+  candidate: Candidate,
+  { answer, permit, wait }: Extract<AcquiredStub, { wait: WaitStub }>,
   waitMs: number,
-): Promise<Grant | Refused> {
+): Place {
   const { request, ctx } = exchange;
-  const leave = () => ctx.waitUntil(permit.release("client_gone").catch(() => undefined));
+  const give = (outcome: PermitOutcome) => ctx.waitUntil(permit.release(outcome).catch(() => undefined));
+  const leave = () => give("client_gone");
+  if (request.signal.aborted) leave();
   request.signal.addEventListener("abort", leave, { once: true });
-  try {
-    return await withDeadline(wait.granted(), waitMs + OBJECT_CALL_TIMEOUT_MS);
-  } finally {
-    request.signal.removeEventListener("abort", leave);
-  }
+  const stay = () => request.signal.removeEventListener("abort", leave);
+  return {
+    kind: "place",
+    candidate,
+    // Whoever is held waits: a prediction of nothing comes from a pool that has measured nothing yet.
+    predictedWaitMs: answer.predictedWaitMs || UNKNOWN_WAIT_MS,
+    async taken() {
+      try {
+        const granted = await withDeadline(wait.granted(), waitMs + OBJECT_CALL_TIMEOUT_MS);
+        return granted.kind === "granted" ? seat(exchange, candidate, granted, permit) : granted;
+      } catch {
+        give("not_used");
+        return failStatic(candidate, new Map(), exchange.trace.requestId);
+      } finally {
+        stay();
+      }
+    },
+    leave() {
+      stay();
+      give("not_used");
+    },
+  };
 }
 
-function seat(exchange: Exchange, candidate: Candidate, replica: string, permit: PermitStub): Seat {
+function seat(
+  exchange: Exchange,
+  candidate: Candidate,
+  { replica, predictedMs }: Grant,
+  permit: PermitStub,
+): Seat {
   let held = true;
   let timer: ReturnType<typeof setTimeout> | null = null;
   const extendLater = () => {
@@ -143,8 +179,13 @@ function seat(exchange: Exchange, candidate: Candidate, replica: string, permit:
     }, PERMIT_EXTEND_MS);
   };
   return {
+    kind: "seat",
     candidate,
     replica,
+    predictedMs: predictedMs ?? null,
+    started() {
+      exchange.ctx.waitUntil(permit.started().catch(() => undefined));
+    },
     release(outcome) {
       if (!held) return;
       held = false;
@@ -168,5 +209,7 @@ function failStatic(candidate: Candidate, tried: Tried, requestId: string): Seat
   let hash = 0;
   for (let at = 0; at < requestId.length; at++) hash = (hash * 31 + requestId.charCodeAt(at)) >>> 0;
   const { id } = usable[hash % usable.length]!;
-  return { candidate, replica: id, release: () => undefined, keep: () => undefined };
+  const nothing = () => undefined;
+  const told = { started: nothing, release: nothing, keep: nothing };
+  return { kind: "seat", candidate, replica: id, predictedMs: null, ...told };
 }

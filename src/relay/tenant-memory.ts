@@ -10,22 +10,22 @@ const profiles = new Map<string, { readonly profile: TenantProfile; readonly atM
 /** Locations that hold a lease, as budget objects said: asking one there is a shorter way than asking the home. */
 const leasedUntilMs = new Map<string, number>();
 
-/** What the tenant's last reservation said of it; null: reserve first, then rank. */
-export function knownProfile(tenantRef: string): TenantProfile | null {
-  const known = profiles.get(tenantRef);
+/** What this isolate knows of a key and its tenant from its last reservation; null: reserve first, then rank. */
+export function knownProfile(keyId: string): TenantProfile | null {
+  const known = profiles.get(keyId);
   return known && Date.now() - known.atMs < PROFILE_FRESH_MS ? known.profile : null;
 }
 
 /** `leaseHere`: the location has or earns a lease. */
 export function rememberTenant(
-  { tenantRef }: KeyClaims,
+  { keyId, tenantRef }: KeyClaims,
   here: LocationHint,
   profile: TenantProfile,
   leaseHere: boolean,
 ): void {
   const nowMs = Date.now();
   if (profiles.size >= PROFILE_CACHE_MAX) profiles.clear();
-  profiles.set(tenantRef, { profile, atMs: nowMs });
+  profiles.set(keyId, { profile, atMs: nowMs });
   if (leasedUntilMs.size >= PROFILE_CACHE_MAX) leasedUntilMs.clear();
   if (leaseHere) leasedUntilMs.set(`${tenantRef}/${here}`, nowMs + LEASE_HINT_MS);
 }

@@ -11,10 +11,10 @@ const turned = new Map<string, Remembered>();
 
 /**
  * Remembers a pool's refusal, so that the next request does not run into the same wall. Not `no_replica`: that may have
- * been about the replicas which failed one request.
+ * been about the replicas which failed one request; nor `too_late`, which is about one request's deadline.
  */
 export function rememberTurned(pool: string, model: string, answer: Refused, nowMs: number): void {
-  if (answer.reason === "no_replica") return;
+  if (answer.reason === "no_replica" || answer.reason === "too_late") return;
   if (turned.size >= TURNED_MAX) turned.clear();
   turned.set(`${model}/${pool}`, { atMs: nowMs, untilMs: nowMs + answer.retryAfterMs });
 }

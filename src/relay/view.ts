@@ -6,6 +6,7 @@ import type { Env } from "../env.ts";
 import { FailureError } from "../errors.ts";
 import { pooled } from "../limits/learn.ts";
 import type { Learned } from "../limits/messages.ts";
+import { pooledCells } from "../routing/cells.ts";
 import type { MeasuredRtt, PoolState } from "../routing/messages.ts";
 import { takeMeasured } from "./measure.ts";
 
@@ -38,9 +39,9 @@ export async function directoryView(env: Env, hint: LocationHint): Promise<View>
     );
     const catalogue = (snapshot.catalogue as Catalogue | null) ?? known?.catalogue;
     if (!catalogue) throw new Error("the directory sent no catalogue");
-    const pools = snapshot.pools as readonly PoolState[];
+    const cells = snapshot.pools as readonly PoolState[];
     const rtts = new Map((snapshot.rtts ?? []).map((measured) => [measured.pool, measured]));
-    const view = { catalogue, pools, learned: learnedOf(pools), rtts, atMs: nowMs };
+    const view = { catalogue, pools: pooledCells(cells), learned: learnedOf(cells), rtts, atMs: nowMs };
     views.set(hint, view);
     return view;
   } catch (error) {

@@ -1,3 +1,5 @@
+import type { Band } from "../catalogue/band.ts";
+import type { PolicyName } from "../catalogue/policy.ts";
 import type { BreakerSettings, Catalogue } from "../catalogue.ts";
 import type { CountedPrompt } from "../contract/prompt-basis.ts";
 import type { ReplicaReport, Tally } from "../contract/report.ts";
@@ -25,9 +27,7 @@ export interface AcquireAsk {
   readonly work?: Work;
 }
 
-/** Bands of the queue, the most urgent first. A key says which of them its requests may claim. */
-export const BANDS = ["interactive", "default", "batch"] as const;
-export type Band = (typeof BANDS)[number];
+export { BANDS, type Band } from "../catalogue/band.ts";
 
 /** One request as a pool sees it: sizes, salted names of its prompt's blocks, nothing of its text. */
 export interface Work {
@@ -49,8 +49,7 @@ export interface Work {
   readonly bytes: number;
 }
 
-export const POLICIES = ["predicted-ttft", "chwbl", "least-load", "session"] as const;
-export type PolicyName = (typeof POLICIES)[number];
+export { POLICIES, type PolicyName } from "../catalogue/policy.ts";
 
 export interface PoolConfig {
   readonly catalogueVersion: number;
@@ -93,6 +92,9 @@ export type PermitOutcome = "answered" | "failed" | "overloaded" | "client_gone"
 export interface PoolState {
   readonly pool: string;
   readonly model: string;
+  /** Its number, and how many cells the pool has, as gates count them; absent: one. */
+  readonly cell?: number;
+  readonly cells?: number;
   /** Grows with every change, also over restarts: a late message is recognised. */
   readonly epoch: number;
   readonly atMs: number;
@@ -139,6 +141,8 @@ export interface Heartbeat {
   readonly gate: string;
   readonly sequence: number;
   readonly draining: boolean;
+  /** Cells of the whole pool; absent: one. */
+  readonly cells?: number;
   /** As the edge knows it: a pool that nobody has asked yet still tells its true capacity. */
   readonly config: PoolConfig;
   readonly replicas: readonly ReplicaReport[];
@@ -159,6 +163,14 @@ export interface Served {
   readonly cachedTokens: number;
   /** From the gate's call of the engine to its first token; null where that was not seen. */
   readonly firstTokenMs: number | null;
+}
+
+/** How requests of one model ended of late, and how long their first tokens took. Adds up over pools. */
+export interface Outcomes {
+  readonly ok: number;
+  readonly failed: number;
+  /** Requests by bucket of time to first token, as gates sort them (gate/tallies.ts). */
+  readonly waits: readonly number[];
 }
 
 /** What a directory gives to the edge. */

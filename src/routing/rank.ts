@@ -20,6 +20,8 @@ import { type Rtt, rttOf } from "./rtt.ts";
 
 /** One pool that a request may run in, or why it may not. Best first; `explain` shows the same list. */
 export interface Candidate {
+  /** What its replicas are asked for: the model, or one of its revisions. */
+  readonly model: string;
   readonly pool: Pool;
   readonly concurrencyPerReplica: number;
   readonly distanceKm: number;
@@ -42,7 +44,8 @@ export interface Candidate {
   readonly lastResort: boolean;
 }
 
-export const EXCLUSIONS = ["drained", "residency", "no_replica", "breaker_open"] as const;
+/** `by_hand`: an operator has taken its region off this model's ladder, or an approval is missing. */
+export const EXCLUSIONS = ["drained", "residency", "no_replica", "breaker_open", "by_hand"] as const;
 export type Exclusion = (typeof EXCLUSIONS)[number];
 
 /** A pool's own word to this isolate that it has no room, fresher than its state in the snapshot. */
@@ -132,6 +135,7 @@ function candidate(pool: Pool, ask: RankAsk): Candidate | null {
   const { baseMs, msPerToken } = state?.firstTokenMs ?? ASSUMED_PREFILL;
   const prefillMs = baseMs + msPerToken * ask.promptTokens;
   return {
+    model: ask.model.id,
     pool,
     concurrencyPerReplica: served.concurrencyPerReplica,
     distanceKm: km,

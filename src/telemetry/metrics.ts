@@ -13,6 +13,15 @@ const HELP: Record<string, string> = {
   meridian_request_duration_ms_total: "Their summed duration in milliseconds.",
   meridian_attempts_total: "Origin calls made for them.",
   meridian_resumes_total: "Streams that broke off, by whether they were carried on, or why not.",
+  meridian_retries_total:
+    "Origin calls beyond the first, by why, and those that the retry budget did not allow.",
+  meridian_hedges_total: "Second calls for a late first token, by who answered.",
+  meridian_bridged_total: "Requests whose clients were answered before there was an answer.",
+  meridian_cache_total:
+    "Requests that the response cache was asked for, by what it had; kept: new answers in it.",
+  meridian_cache_saved_tokens_total: "Tokens of answers out of the response cache: no engine computed them.",
+  meridian_degraded_total: "Answers that differ from what was asked for, by step of the ladder.",
+  meridian_shadows_total: "Copies of requests for revisions under test, by how they went.",
   meridian_admissions_total: "Requests admitted, by what decided: home, lease, block, or soft (on trust).",
   meridian_reports_total: "Usage reports taken from gates.",
   meridian_flood_total: "Requests that the flood guard passed, refused, or let through without Redis.",
@@ -51,7 +60,7 @@ export function ended(trace: Trace, end: RequestEnd): void {
 }
 
 /** Prometheus text: this isolate's counters and the pools as the directory knows them. */
-export function exposition(pools: readonly PoolState[]): string {
+export function exposition(pools: readonly PoolState[], waitErrorEdgesMs: readonly number[] = []): string {
   const lines: string[] = [];
   own(lines, "counter", HELP, counters);
   own(lines, "gauge", GAUGE_HELP, gauges);
@@ -65,6 +74,7 @@ export function exposition(pools: readonly PoolState[]): string {
   gauge(lines, "meridian_pool_permits", "Permits out.", pools, (pool) => pool.inUse);
   gauge(lines, "meridian_pool_waiting", "Requests waiting for a permit.", pools, (pool) => pool.waiting);
   gauge(lines, "meridian_pool_replicas_usable", "Replicas that take requests.", pools, usable);
+  waitErrors(lines, pools, waitErrorEdgesMs);
   breakerTransitions(lines, pools);
   return `${lines.join("\n")}\n`;
 }
@@ -87,6 +97,26 @@ function own(
   for (const [name, text] of Object.entries(help)) {
     lines.push(`# HELP ${name} ${text}`, `# TYPE ${name} ${type}`);
     for (const [series, value] of values) if (series.startsWith(`${name}{`)) lines.push(`${series} ${value}`);
+  }
+}
+
+/** A histogram without its sum: pools count how far off a predicted wait was, and add nothing up. */
+function waitErrors(lines: string[], pools: readonly PoolState[], edgesMs: readonly number[]): void {
+  const name = "meridian_queue_wait_error_ms";
+  lines.push(
+    `# HELP ${name} Real less predicted wait of requests that a pool held, in milliseconds.`,
+    `# TYPE ${name} histogram`,
+  );
+  for (const { pool, model, waitErrors } of pools) {
+    for (const [band, counts] of Object.entries(waitErrors ?? {})) {
+      const labels = `pool="${escapeLabel(pool)}",model="${escapeLabel(model)}",band="${band}"`;
+      let below = 0;
+      for (const [index, edge] of [...edgesMs, "+Inf"].entries()) {
+        below += counts[index] ?? 0;
+        lines.push(`${name}_bucket{${labels},le="${edge}"} ${below}`);
+      }
+      lines.push(`${name}_count{${labels}} ${below}`);
+    }
   }
 }
 

@@ -26,11 +26,17 @@ export class Trace {
   region: string | null = null;
   replica: string | null = null;
   attempts = 0;
+  /** Number of the attempt that serves it: not the last one where an earlier one won a race. */
+  serving = 0;
   /** Engines that died with it, or whose stream was cut. */
   deaths = 0;
   /** Times that its stream was carried on elsewhere. */
   resumes = 0;
   status = 0;
+  /** As the answer's headers say it. */
+  cache: "none" | "miss" | "hit" | "stale" = "none";
+  degraded = "none";
+  revision: string | null = null;
   /** Tag of the failure that the client was told. */
   failure: string | null = null;
   internalDetail: string | null = null;
@@ -71,6 +77,9 @@ export class Trace {
       attempts: this.attempts,
       resumes: this.resumes,
       deaths: this.deaths,
+      cache: this.cache,
+      degraded: this.degraded,
+      revision: this.revision,
       stagesMs: Object.fromEntries(this.#stageMs),
       durationMs: nowMs - this.startedAtMs,
     };

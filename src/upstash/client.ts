@@ -60,7 +60,7 @@ export function connect(url: string, token: string): Redis {
 }
 
 function without(why: string): null {
-  const off = ["flood guard", "deny list", "kill switch", "usage mirror"];
+  const off = ["flood guard", "deny list", "kill switch", "usage mirror", "shared kept answers"];
   console.warn(JSON.stringify({ event: "redis_off", detail: why, off }));
   return null;
 }

@@ -37,6 +37,8 @@ export interface LedgerEntry {
   readonly outputTokens: number;
   readonly state: string;
   readonly aborted: boolean;
+  /** As the engine was asked for it. */
+  readonly model: string | null;
 }
 
 let nextPort = firstPort();

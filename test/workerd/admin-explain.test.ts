@@ -76,12 +76,12 @@ describe("explain", () => {
       ["equator-9", 1_001, 19],
       ["equator-90", 10_008, 154],
     ]);
-    // Prefill of 1,000 tokens at the assumed 0.1 ms: 104 and 119.01, reach 20.8, nearness 1 and 0.2783.
+    // Prefill of 1,000 tokens as pools assume it, 50 + 0.1 ms each: 154 and 169.01, reach 30.8, nearness 1 and 0.5127.
     expect(candidates[0]).toMatchObject({
-      ...{ excluded: null, headroom: 1, waitMs: 0, prefillMs: 100, predictedMs: 104 },
+      ...{ excluded: null, headroom: 1, waitMs: 0, prefillMs: 150, predictedMs: 154 },
       rtt: { expectedMs: 4, measuredMs: null, samples: 0, usedMs: 4 },
     });
-    expect(candidates.map(({ share }) => share)).toEqual([0.7823, 0.2177, 0]);
+    expect(candidates.map(({ share }) => share)).toEqual([0.6611, 0.3389, 0]);
     expect(candidates.every(({ stateAgeMs }) => stateAgeMs !== null)).toBe(true);
   });
 

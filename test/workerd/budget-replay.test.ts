@@ -13,6 +13,7 @@ import type { Env } from "../../src/env.ts";
 import { closeBlock, expireBlock, grantBlock } from "../../src/limits/block.ts";
 import { cancel, expire, finish, report, reserve } from "../../src/limits/ledger.ts";
 import type { BudgetReport } from "../../src/limits/messages.ts";
+import { elect, race } from "../../src/limits/race.ts";
 import { ASK, MemoryBook, tenantRecord } from "../support/tenant.ts";
 
 /**
@@ -52,6 +53,8 @@ const command = fc.oneof(
   }),
   fc.record({ kind: fc.constant("cancel" as const), id, claim }),
   fc.record({ kind: fc.constant("finish" as const), id, claim }),
+  fc.record({ kind: fc.constant("race" as const), id, claim }),
+  fc.record({ kind: fc.constant("elect" as const), id, winner: fc.nat(1) }),
   fc.record({ kind: fc.constant("grant" as const), block, requests: fc.integer({ min: 1, max: 12 }) }),
   fc.record({ kind: fc.constant("told" as const), block, requests: fc.nat(12) }),
   fc.record({ kind: fc.constant("pass" as const), ms: fc.constantFrom(1, 900, 20_000, 95_000, 150_000) }),
@@ -91,6 +94,13 @@ function model(book: MemoryBook, one: Command): unknown {
       return book.apply(cancel(book, one.id, nowMs, one.claim));
     case "finish":
       return book.apply(finish(book, one.id, nowMs, one.claim));
+    case "race": {
+      const change = race(book, one.id, [0, 1], nowMs, one.claim);
+      book.apply(change);
+      return change !== null;
+    }
+    case "elect":
+      return book.apply(elect(book, one.id, one.winner, nowMs));
     case "grant": {
       const { answer, change } = grantBlock(book, asked(one), nowMs);
       book.applyBlock(change);
@@ -128,6 +138,10 @@ async function real(name: string, one: Command): Promise<unknown> {
       return budget.cancel(one.id, one.claim);
     case "finish":
       return budget.finish(one.id, one.claim);
+    case "race":
+      return budget.race(one.id, [0, 1], one.claim);
+    case "elect":
+      return budget.elect(one.id, one.winner);
     case "grant":
       return budget.blocks(asked(one), []);
     case "told":

@@ -7,6 +7,7 @@ import type { ReplicaReport } from "../../src/contract/report.ts";
 import { Registry } from "../../src/durable/registry.ts";
 import { type DirectoryStub, directory, regionPool, registry } from "../../src/durable/stub.ts";
 import type { Env } from "../../src/env.ts";
+import { pooledCells } from "../../src/routing/cells.ts";
 import type { PoolState } from "../../src/routing/messages.ts";
 import { by, made } from "./registry-rig.ts";
 
@@ -212,4 +213,40 @@ describe("with the registry out of reach", () => {
     down.mockRestore();
     expect((await read.snapshot(-1)).catalogue).not.toBeNull();
   });
+});
+
+test("a pool of several cells is heard of whole, and shrinks again", async ({ expect }) => {
+  // All locations have been taken by other tests: an hour later this one knows nothing of what they did.
+  nowMs += 3_600_000;
+  const read = directory(env, "enam");
+  await served("cells");
+  const heard = (cell: number, cells: number, replicas: readonly string[]) =>
+    regionPool(env, "pool-cells", "weur", "model-cells", cell).heartbeat({
+      ...{ gate: "g", sequence: 1, draining: false, tallies: [], cells },
+      config: { catalogueVersion: 1, concurrencyPerReplica: 4, tokensPerSecond: null },
+      replicas: replicas.map((id) => ({
+        ...{ id, models: ["model-cells"], state: "healthy", inFlight: 0, running: 0, waiting: 0 },
+        ...{ kvCacheUsage: 0, gpuMemoryUsage: null, bootId: "1" },
+      })),
+    });
+  const known = async () => {
+    const { pools } = await read.snapshot(-1);
+    return pools
+      .filter(({ pool }) => pool === "pool-cells")
+      .map(({ cell, replicas }) => [cell, replicas.length]);
+  };
+  await heard(0, 2, ["a"]);
+  await heard(1, 2, ["b", "c"]);
+  await known();
+  await vi.waitFor(async () =>
+    expect(await known()).toEqual([
+      [0, 1],
+      [1, 2],
+    ]),
+  );
+  const merged = pooledCells((await read.snapshot(-1)).pools.filter(({ pool }) => pool === "pool-cells"));
+  expect(merged.map(({ capacity, cells }) => [capacity, cells])).toEqual([[12, 2]]);
+  await heard(0, 1, ["a", "b", "c"]);
+  await read.publish(await regionPool(env, "pool-cells", "weur", "model-cells").state());
+  expect(await known()).toEqual([[0, 3]]);
 });

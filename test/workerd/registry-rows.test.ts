@@ -105,7 +105,7 @@ describe("catalogue and audit", () => {
   test("the catalogue is sent only to those that have another version", async ({ expect }) => {
     const { registry } = fresh();
     expect(await registry.catalogue(0)).toBeNull();
-    expect(await registry.catalogue(-1)).toEqual({ version: 0, models: [], pools: [] });
+    expect(await registry.catalogue(-1)).toEqual({ version: 0, models: [], pools: [], controls: [] });
     await registry.createModel(by(), { id: "m", kind: "generate" });
     await registry.createPool(by(), { ...pool, gates: [...pool.gates], models: [...pool.models] });
     const catalogue = (await registry.catalogue(0))!;

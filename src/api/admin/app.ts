@@ -2,12 +2,12 @@ import { OpenAPIHono } from "@hono/zod-openapi";
 import type { MiddlewareHandler } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { ADMIN_BODY_MAX_BYTES } from "../../bounds.ts";
-import { sha256, toBase64Url } from "../../contract/encoding.ts";
 import type { Env } from "../../env.ts";
 import { errorResponse, FailureError } from "../../errors.ts";
 import { secretsOf } from "../../secrets.ts";
 import { addBreakers } from "./breakers.ts";
 import type { AdminEnv } from "./context.ts";
+import { addControls } from "./controls.ts";
 import { ADMIN_PATH, ROUTES } from "./document.ts";
 import { addKeys } from "./keys.ts";
 import { addModels } from "./models.ts";
@@ -26,9 +26,10 @@ const onlyAdmins: MiddlewareHandler<AdminEnv> = async (c, next) => {
   const requestId = crypto.randomUUID();
   c.header("x-request-id", requestId);
   const [, bearer] = /^Bearer +(\S+) *$/i.exec(c.req.header("authorization") ?? "") ?? [];
-  const { isAdmin } = await secretsOf(c.env);
-  if (bearer === undefined || !(await isAdmin(bearer))) throw new FailureError({ tag: "admin_required" });
-  c.set("by", { requestId, actor: toBase64Url(await sha256(bearer)).slice(0, 8) });
+  const { adminOf } = await secretsOf(c.env);
+  const actor = bearer === undefined ? null : await adminOf(bearer);
+  if (actor === null) throw new FailureError({ tag: "admin_required" });
+  c.set("by", { requestId, actor });
   await next();
 };
 
@@ -47,6 +48,7 @@ function build(): OpenAPIHono<AdminEnv> {
   addModels(inner);
   addPools(inner);
   addBreakers(inner);
+  addControls(inner);
   addOperations(inner);
 
   const outer = new OpenAPIHono<AdminEnv>();

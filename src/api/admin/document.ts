@@ -1,11 +1,12 @@
 import { OpenAPIHono } from "@hono/zod-openapi";
 import type { JSONValue } from "hono/utils/types";
+import * as controlGroups from "./control-routes.ts";
 import * as groups from "./routes.ts";
 
 export const ADMIN_PATH = "/admin/v1";
 
 /** Every route, in the order of the documentation. `tenants.create` is `tenants_create` to client generators. */
-export const ROUTES = Object.entries(groups).flatMap(([group, routes]) =>
+export const ROUTES = Object.entries({ ...groups, ...controlGroups }).flatMap(([group, routes]) =>
   Object.entries(routes).map(([name, route]) => ({
     ...route,
     operationId: `${group}_${name}`,

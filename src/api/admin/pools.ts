@@ -2,6 +2,7 @@ import type { OpenAPIHono } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import type { Pool } from "../../catalogue.ts";
 import { regionPool } from "../../durable/stub.ts";
+import { pooledCells } from "../../routing/cells.ts";
 import type { PoolState } from "../../routing/messages.ts";
 import { secretsOf } from "../../secrets.ts";
 import {
@@ -68,8 +69,12 @@ export async function liveStates(
 ): Promise<{ model: string; state: PoolState | null }[]> {
   return Promise.all(
     pool.models.map(async ({ model }) => {
-      const asked = within(regionPool(c.env, pool.id, pool.hint, model).state());
-      return { model, state: await asked.catch(() => null) };
+      const stateOf = (cell: number) =>
+        within(regionPool(c.env, pool.id, pool.hint, model, cell).state()).catch(() => null);
+      const first = await stateOf(0);
+      const others = Array.from({ length: (first?.cells ?? 1) - 1 }, (_, index) => stateOf(index + 1));
+      const cells = [first, ...(await Promise.all(others))].filter((state) => state !== null);
+      return { model, state: first === null ? null : (pooledCells(cells)[0] ?? null) };
     }),
   );
 }

@@ -9,32 +9,10 @@ import {
   tenantInputSchema,
   tenantPatchSchema,
 } from "../../catalogue.ts";
+import { answer, body, error, expected, id, maybeExpected, one, oneKey, removed } from "./route-parts.ts";
 import * as schemas from "./schemas.ts";
 
 /** Every route of the admin API: the same definitions check requests and make the OpenAPI document. */
-
-const VERSION = /^"\d{1,15}"$/;
-const NOT_A_VERSION = 'If-Match takes one version in quotes, as in "7"';
-
-const expected = z.object({
-  "if-match": z.string().regex(VERSION, NOT_A_VERSION).describe("The version that was read, in quotes."),
-});
-const maybeExpected = z.object({ "if-match": expected.shape["if-match"].optional() });
-
-const id = z.string().min(1).max(256);
-const one = z.object({ id });
-const oneKey = z.object({ id, keyId: id });
-
-const error = { default: answer(schemas.errorSchema, "An error.") };
-const removed = { 204: { description: "Done." }, ...error };
-
-function answer<T extends z.ZodType>(schema: T, description: string) {
-  return { description, content: { "application/json": { schema } } };
-}
-
-function body<T extends z.ZodType>(schema: T) {
-  return { required: true, content: { "application/json": { schema } } };
-}
 
 /** Pools asked at once for their breakers: each of their models is one call to an object. */
 const BREAKER_PAGE_MAX = 20;

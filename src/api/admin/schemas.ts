@@ -11,8 +11,8 @@ export { breakerOverrideSchema, breakerSchema } from "./breaker-schemas.ts";
 
 /** What the admin API answers, described for OpenAPI; what it takes is in src/catalogue.ts. */
 
-const count = z.number().int().min(0);
-const instantMs = z.number().int().describe("Epoch milliseconds.");
+export const count = z.number().int().min(0);
+export const instantMs = z.number().int().describe("Epoch milliseconds.");
 const version = z.number().int().describe("For 'If-Match'. Grows with every change; never used twice.");
 
 export const errorSchema = z
@@ -49,7 +49,19 @@ export const newKeySchema = answered(keySchema.shape)
   .openapi("NewKey");
 
 export const modelSchema = answered(modelInputSchema.shape)
-  .extend({ version, createdAtMs: instantMs })
+  .extend({
+    held: z
+      .object({
+        atMs: instantMs,
+        why: z.enum(["errors", "latency", "rolled_back"]),
+        detail: z.string(),
+      })
+      .optional()
+      .describe("A revision that gets no traffic until its 'revision' is set anew."),
+    revisedAtMs: instantMs.optional().describe("When 'revision' was last set."),
+    version,
+    createdAtMs: instantMs,
+  })
   .openapi("Model");
 
 export const poolSchema = answered(poolInputSchema.shape)
@@ -134,6 +146,20 @@ export const tenantUsageSchema = z
         }),
       )
       .readonly(),
+    saved: z
+      .array(
+        z.object({
+          keyId: z.string(),
+          day: z.string(),
+          model: z.string(),
+          requests: count.describe("Answers out of the response cache. They are in 'totals' too."),
+          promptTokens: count,
+          outputTokens: count,
+          weightedTokens: count.describe("What they would have cost, in the tokens of the limits."),
+        }),
+      )
+      .readonly()
+      .describe("What the response cache spared the tenant."),
     open: z.object({ reservations: count, running: count, reservedTokens: count }),
     limits: z
       .array(
@@ -153,7 +179,9 @@ export const auditEntrySchema = z
   .object({
     id: z.number().int(),
     atMs: instantMs,
-    actor: z.string().describe("The first eight characters of the admin key's hash."),
+    actor: z
+      .string()
+      .describe("The admin key's name, or the first eight characters of its hash; 'meridian': the router."),
     requestId: z.string().describe("The 'x-request-id' of the call that did it."),
     action: z.string().describe("As in 'tenant.update'."),
     target: z.string().describe("As in 'tenants/acme'."),

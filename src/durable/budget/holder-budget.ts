@@ -157,10 +157,10 @@ export class HolderBudget {
     await this.renew();
   }
 
-  async usage(): Promise<Pick<TenantUsage, "byKey" | "open">> {
+  async usage(): Promise<Pick<TenantUsage, "byKey" | "saved" | "open">> {
     await this.ledger.expireDue();
     const { book } = this.ledger;
-    return { byKey: book.usage(), open: book.open() };
+    return { byKey: book.usage(), saved: book.saved(), open: book.open() };
   }
 
   /**

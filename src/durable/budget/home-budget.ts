@@ -13,6 +13,7 @@ import { limitState } from "../../limits/standing.ts";
 import type { RenewAnswer, TenantBudgetStub } from "../stub.ts";
 import { HOME_ROWS } from "./account-rows.ts";
 import { type Admission, LedgerShell } from "./ledger-shell.ts";
+import { summedSaved } from "./saved.ts";
 
 const SWEEP_USERS = 500;
 const RECALL_MIN_GAP_MS = 1_000;
@@ -136,7 +137,7 @@ export class HomeBudget {
     const elsewhere = await Promise.all(
       holders.map((holder) => withDeadline(this.#holderAt(holder).usageHere(), OBJECT_CALL_TIMEOUT_MS)),
     );
-    const here = { byKey: book.usage(), open: book.open() };
+    const here = { byKey: book.usage(), saved: book.saved(), open: book.open() };
     const all = [here, ...elsewhere];
     const open = { reservations: 0, running: 0, reservedTokens: 0 };
     for (const part of all) {
@@ -149,7 +150,8 @@ export class HomeBudget {
       const account = book.account(scope) ?? newAccount(scope, scopeLimits, nowMs);
       return limitState(settleTime(account, scopeLimits, nowMs), scopeLimits);
     });
-    return { ...summed(all.flatMap(({ byKey }) => byKey)), open, limits };
+    const saved = summedSaved(all.flatMap((part) => part.saved));
+    return { ...summed(all.flatMap(({ byKey }) => byKey)), saved, open, limits };
   }
 
   /** What time brings: reservations that ran out, holders that fell silent, rows that nobody needs. */

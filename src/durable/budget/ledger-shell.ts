@@ -1,6 +1,7 @@
+import { checkKey } from "../../limits/access.ts";
 import { type BlockChange, closeBlock, expireBlock, grantBlock } from "../../limits/block.ts";
 import type { Book, Change } from "../../limits/book.ts";
-import { cancel, checkKey, expire, finish, report, reserve } from "../../limits/ledger.ts";
+import { cancel, expire, finish, report, reserve } from "../../limits/ledger.ts";
 import type {
   BlockAnswer,
   BlockAsk,
@@ -12,6 +13,7 @@ import type {
   ReserveAsk,
 } from "../../limits/messages.ts";
 import type { Purse } from "../../limits/purse.ts";
+import { elect, race } from "../../limits/race.ts";
 import type { Reservation } from "../../limits/reservation.ts";
 import { Tick } from "../tick.ts";
 import { type AccountRows, TenantBook } from "./tenant-book.ts";
@@ -110,6 +112,18 @@ export class LedgerShell<P extends Scoped> {
 
   finish(requestId: string, claim?: BlockClaim): Promise<void> {
     return this.#change((nowMs) => finish(this.book, requestId, nowMs, claim));
+  }
+
+  race(requestId: string, attempts: readonly number[], claim?: BlockClaim): Promise<boolean> {
+    return this.run((nowMs) => {
+      const change = this.book.known ? race(this.book, requestId, attempts, nowMs, claim) : null;
+      if (change) this.book.apply(change, nowMs);
+      return change !== null;
+    });
+  }
+
+  elect(requestId: string, winner: number): Promise<void> {
+    return this.#change((nowMs) => elect(this.book, requestId, winner, nowMs));
   }
 
   cancel(requestId: string, claim?: BlockClaim): Promise<void> {

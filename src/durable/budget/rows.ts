@@ -2,11 +2,16 @@ import { EVEN_WEIGHTS, type Weights } from "../../catalogue.ts";
 import type { UsageRow } from "../../limits/messages.ts";
 import type { Attempt, Reservation, ReservationState } from "../../limits/reservation.ts";
 import { weightedUsage } from "../../limits/weights.ts";
+import { SAVED_TABLE } from "./saved.ts";
 
-/** Requests of a scope (the parameter, twice) of which nothing was heard yet: open reservations, and what blocks hold. */
+/**
+ * Requests of a scope (the parameter, twice) that never ran, as far as is known: open reservations (`hasRun`), and what
+ * blocks hold.
+ */
 export const UNHEARD_OF = `SELECT
     (SELECT COUNT(*) FROM reservations, json_each(scopes) AS held
-       WHERE state = 'open' AND attempts = '[]' AND held.value = ?)
+       WHERE state = 'open' AND held.value = ? AND NOT EXISTS
+         (SELECT 1 FROM json_each(attempts) AS attempt WHERE json_extract(attempt.value, '$.unheard') IS NULL))
     + (SELECT COALESCE(SUM(json_extract(body, '$.heldRequests')), 0) FROM blocks, json_each(body, '$.scopes') AS held
        WHERE state <> 'over' AND held.value = ?) AS requests`;
 
@@ -30,6 +35,7 @@ export const MIGRATIONS = [
      PRIMARY KEY (day, key_id, model)) WITHOUT ROWID`,
   `ALTER TABLE reservations ADD COLUMN weights TEXT;
    ALTER TABLE reservations ADD COLUMN settled_tokens INTEGER`,
+  SAVED_TABLE,
   `CREATE TABLE blocks (
      id TEXT PRIMARY KEY, body TEXT NOT NULL, created_ms INTEGER NOT NULL, deadline_ms INTEGER NOT NULL,
      held_tokens INTEGER NOT NULL, state TEXT NOT NULL) WITHOUT ROWID;

@@ -3,7 +3,7 @@ import type { TenantRecord } from "../../catalogue.ts";
 import type { Block } from "../../limits/block.ts";
 import type { Book, Change } from "../../limits/book.ts";
 import type { Lease } from "../../limits/lease-home.ts";
-import type { UsageRow } from "../../limits/messages.ts";
+import type { SavedRow, UsageRow } from "../../limits/messages.ts";
 import type { Purse } from "../../limits/purse.ts";
 import type { Reservation } from "../../limits/reservation.ts";
 import { type DaySlot, slotAt } from "../../limits/window.ts";
@@ -16,6 +16,7 @@ import {
   type UsageSqlRow,
   usageFrom,
 } from "./rows.ts";
+import { addSaved, savedRows } from "./saved.ts";
 import { addUsage, type Scoped, writeAccount, writeBlock, writeLease, writeReservation } from "./writes.ts";
 
 /** How one kind of purse becomes rows. */
@@ -130,6 +131,7 @@ export class TenantBook<P extends Scoped> implements Book<P> {
     this.#reservations.set(change.reservation.id, change.reservation);
     this.#dirtyReservations.add(change.reservation.id);
     if (change.block) this.putBlock(change.block);
+    addSaved(this.#sql, change, nowMs);
     const { promptTokens, cachedTokens, outputTokens } = change.settled;
     if (promptTokens + outputTokens === 0 && !change.counted) return;
     const { keyId, model } = change.reservation;
@@ -229,6 +231,7 @@ export class TenantBook<P extends Scoped> implements Book<P> {
     this.#sql.exec("DELETE FROM day_slots WHERE slot < ?", slotAt(nowMs) - 2 * 288);
     const oldestDay = new Date(nowMs - USAGE_DAYS_KEPT * 86_400_000).toISOString().slice(0, 10);
     this.#sql.exec("DELETE FROM usage WHERE day < ?", oldestDay);
+    this.#sql.exec("DELETE FROM saved WHERE day < ?", oldestDay);
     return removed >= SWEEP_ROWS;
   }
 
@@ -268,6 +271,10 @@ export class TenantBook<P extends Scoped> implements Book<P> {
 
   putLease(lease: Lease): void {
     writeLease(this.#sql, lease);
+  }
+
+  saved(): SavedRow[] {
+    return savedRows(this.#sql);
   }
 
   usage(): UsageRow[] {

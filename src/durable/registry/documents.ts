@@ -65,14 +65,16 @@ export function sameDocument(a: object, b: object): boolean {
   return JSON.stringify(a) === JSON.stringify(b);
 }
 
+type Series = "tenants" | "catalogue" | "approvals";
+
 /** The next number of a series that never repeats, also not after what it numbered was deleted. */
-export function nextNumber(sql: SqlStorage, series: "tenants" | "catalogue"): number {
+export function nextNumber(sql: SqlStorage, series: Series): number {
   const query =
     "INSERT INTO counters (name, value) VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET value = value + 1 RETURNING value";
   return sql.exec<{ value: number }>(query, series).one().value;
 }
 
-export function lastNumber(sql: SqlStorage, series: "tenants" | "catalogue"): number {
+export function lastNumber(sql: SqlStorage, series: Series): number {
   const rows = sql.exec<{ value: number }>("SELECT value FROM counters WHERE name = ?", series).toArray();
   return rows[0]?.value ?? 0;
 }

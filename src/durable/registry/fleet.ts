@@ -11,8 +11,10 @@ import type {
 import type { Failure } from "../../errors.ts";
 import type { Audit } from "./audit.ts";
 import { MODELS_MAX } from "./bounds.ts";
+import type { Controls } from "./controls.ts";
 import { Documents, lastNumber, nextNumber, patched, sameDocument } from "./documents.ts";
 import { type By, type Done, missing, ok, type Result, refused } from "./messages.ts";
+import { wrongModels } from "./model-rules.ts";
 
 /**
  * Models and pools: the catalogue, versioned as a whole. A changed model or pool gets the new version of the
@@ -23,25 +25,31 @@ export class Fleet {
   readonly pools: Documents<Pool>;
   readonly #sql: SqlStorage;
   readonly #audit: Audit;
+  readonly #controls: Controls;
 
-  constructor(sql: SqlStorage, audit: Audit) {
+  constructor(sql: SqlStorage, audit: Audit, controls: Controls) {
     this.models = new Documents(sql, "models");
     this.pools = new Documents(sql, "pools");
     this.#sql = sql;
     this.#audit = audit;
+    this.#controls = controls;
   }
 
   /** Null when the caller's is the newest. A caller that is ahead (the registry was restored) gets it again. */
   catalogue(knownVersion: number): Catalogue | null {
     const version = lastNumber(this.#sql, "catalogue");
     if (version === knownVersion) return null;
-    return { version, models: this.models.all(), pools: this.pools.all() };
+    const controls = this.#controls.inForce();
+    return { version, models: this.models.all(), pools: this.pools.all(), controls };
   }
 
   createModel(by: By, nowMs: number, input: ModelInput): Result<Done<Model>> {
     if (this.models.get(input.id)) return refused({ tag: "already_exists", what: `model '${input.id}'` });
     if (this.models.count() >= MODELS_MAX) return full("models", MODELS_MAX);
-    const model: Model = { ...input, version: this.#nextVersion(), createdAtMs: nowMs };
+    const wrong = wrongModels([...this.models.all(), { ...input, version: 0, createdAtMs: nowMs }]);
+    if (wrong !== null) return refused(wrong);
+    const since = input.revision === undefined ? {} : { revisedAtMs: nowMs };
+    const model: Model = { ...input, ...since, version: this.#nextVersion(), createdAtMs: nowMs };
     this.#insert("models", model);
     this.#audit.add(by, nowMs, "model.create", `models/${model.id}`, null, model);
     return done(model);
@@ -51,11 +59,20 @@ export class Fleet {
     const found = at(this.models, "model", id, version);
     if (!found.ok) return found;
     const before = found.value;
-    const changed = patched(before, patch);
+    // Whoever says anew what a revision gets has looked at why it was held.
+    const { held, ...opened } = before;
+    const changed = patched(patch.revision === undefined ? before : opened, patch);
     if (sameDocument(changed, before)) return done(before);
+    const wrong = wrongModels([...this.models.all().filter((model) => model.id !== id), changed]);
+    if (wrong !== null) return refused(wrong);
+    const since = patch.revision ? { revisedAtMs: nowMs } : {};
+    return this.replaceModel(by, nowMs, "model.update", before, { ...changed, ...since });
+  }
+
+  replaceModel(by: By, nowMs: number, action: string, before: Model, changed: Model): Result<Done<Model>> {
     const after = { ...changed, version: this.#nextVersion() };
     this.models.replace(after);
-    this.#audit.add(by, nowMs, "model.update", `models/${id}`, before, after);
+    this.#audit.add(by, nowMs, action, `models/${after.id}`, before, after);
     return done(after);
   }
 
@@ -64,6 +81,9 @@ export class Fleet {
     if (!found.ok) return found;
     const pool = this.pools.all().find((each) => each.models.some((entry) => entry.model === id));
     if (pool) return refused({ tag: "conflict", detail: `The pool '${pool.id}' serves this model.` });
+    const wrong = wrongModels(this.models.all().filter((model) => model.id !== id));
+    if (wrong !== null) return refused({ tag: "conflict", detail: `Another model refers to '${id}'.` });
+    this.#controls.forget(id);
     this.models.remove(id);
     this.#nextVersion();
     this.#audit.add(by, nowMs, "model.delete", `models/${id}`, found.value, null);

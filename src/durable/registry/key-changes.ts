@@ -98,13 +98,15 @@ export class KeyChanges {
 }
 
 function newKey(tenant: Tenant, like: KeyInput, claims: KeyClaims, nowMs: number): ApiKey {
-  const { name, limits, expiresAtMs } = like;
+  const { name, limits, expiresAtMs, priority, defaultPriority } = like;
   return {
     id: claims.keyId,
     tenantId: tenant.id,
     name,
     limits,
     ...(expiresAtMs === undefined ? {} : { expiresAtMs }),
+    ...(priority === undefined ? {} : { priority }),
+    ...(defaultPriority === undefined ? {} : { defaultPriority }),
     createdAtMs: nowMs,
     revokedAtMs: null,
     replacedBy: null,

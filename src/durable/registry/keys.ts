@@ -28,8 +28,9 @@ export class Keys {
   /** As the tenant's budget object needs them: all, so that it can tell an ended key from an unknown one. */
   records(tenantId: string): KeyRecord[] {
     return this.#of(tenantId).map((row) => {
-      const { id, limits, expiresAtMs, revokedAtMs } = keyOf(row);
-      return { id, secretHash: row.secret_hash, limits, expiresAtMs: expiresAtMs ?? null, revokedAtMs };
+      const { id, limits, expiresAtMs = null, revokedAtMs, priority, defaultPriority } = keyOf(row);
+      const bands = { ...(priority && { priority }), ...(defaultPriority && { defaultPriority }) };
+      return { id, secretHash: row.secret_hash, limits, expiresAtMs, revokedAtMs, ...bands };
     });
   }
 

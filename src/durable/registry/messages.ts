@@ -1,3 +1,4 @@
+import type { Control, Step } from "../../catalogue.ts";
 import type { Failure } from "../../errors.ts";
 import type { BudgetAddress } from "../stub.ts";
 
@@ -19,7 +20,7 @@ export type Change<T> =
 
 /** Who asks for a change. */
 export interface By {
-  /** The first characters of the admin key's hash: tells keys apart, opens nothing. */
+  /** The admin key's name, or the first characters of its hash: tells keys apart, opens nothing. */
   readonly actor: string;
   /** The same for every delivery of one request, so that a repeated one changes nothing twice. */
   readonly requestId: string;
@@ -50,6 +51,38 @@ export interface AuditEntry {
   readonly before: string | null;
   readonly after: string | null;
 }
+
+/** An operator's word on one step of a model's ladder. */
+export interface Override extends Control {
+  readonly mode: "force" | "forbid";
+  readonly reason: string;
+  readonly by: string;
+  readonly atMs: number;
+}
+
+/** A step that waits for a human's yes, by somebody else than whoever proposed it. */
+export interface Approval {
+  readonly id: string;
+  readonly model: string;
+  readonly step: Step;
+  /** `allow`: the ladder may take the step where it has to. `force`: it is taken. */
+  readonly mode: "allow" | "force";
+  readonly reason: string;
+  readonly state: "proposed" | "approved" | "rejected" | "expired";
+  readonly proposedBy: string;
+  readonly proposedAtMs: number;
+  readonly decidedBy: string | null;
+  readonly decidedAtMs: number | null;
+  /** While proposed: when nobody can approve it any more. Once approved: when it ends. */
+  readonly untilMs: number;
+}
+
+export type Proposal = Pick<Approval, "model" | "step" | "mode" | "reason">;
+
+/** What an override became: in force, or, where the step needs approval, a proposal. */
+export type OverrideOrProposal =
+  | { readonly kind: "override"; readonly override: Override }
+  | { readonly kind: "proposal"; readonly approval: Approval };
 
 /** A change that was written; `push` names the budget object that has to hear of it, if one has. */
 export interface Done<T> {

@@ -42,4 +42,14 @@ export const MIGRATIONS = [
 
   CREATE TABLE replies (request_id TEXT PRIMARY KEY, at_ms INTEGER NOT NULL, reply TEXT NOT NULL);
   `,
+  `
+  CREATE TABLE overrides (model TEXT NOT NULL, step TEXT NOT NULL, document TEXT NOT NULL, PRIMARY KEY (model, step));
+  CREATE TABLE approvals (
+    id TEXT PRIMARY KEY,
+    state TEXT NOT NULL,
+    until_ms INTEGER NOT NULL,
+    document TEXT NOT NULL
+  );
+  CREATE INDEX approvals_by_end ON approvals (state, until_ms);
+  `,
 ];

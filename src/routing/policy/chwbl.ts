@@ -6,6 +6,8 @@ const LOAD_FACTOR = 1.25;
 /** However few run, two of one key fit: without a floor the second would always go elsewhere. */
 const LOAD_FLOOR = 2;
 const VIRTUAL_NODES = 256;
+/** Rings that are kept, one for each set of replicas with room: 12 KB each with eight replicas. */
+const RINGS_MAX = 64;
 /** The key lies at least so deep in the prompt. */
 const KEY_MIN_TOKENS = 1_024;
 
@@ -18,11 +20,13 @@ const KEY_MIN_TOKENS = 1_024;
  * already: only a shared start is at so many. Shorter prompts are keyed by all that they have.
  */
 export function chwbl(): Policy {
-  let ring: Ring = { ids: "", places: new Float64Array(0), owners: [] };
+  const rings = new Map<string, Ring>();
   return (choices, work) => {
     if (work.blocks.length === 0) return leastBy(choices, ({ requests }) => requests);
     const ids = choices.map(({ id }) => id).join("\n");
-    if (ring.ids !== ids) ring = ringOf(ids, choices);
+    if (rings.size >= RINGS_MAX) rings.clear();
+    const ring = rings.get(ids) ?? ringOf(choices);
+    rings.set(ids, ring);
     const total = choices.reduce((sum, { requests }) => sum + requests, 0);
     const shares = choices.reduce((sum, { share }) => sum + share, 0);
     const passed = new Set<number>();
@@ -40,20 +44,18 @@ export function chwbl(): Policy {
 }
 
 interface Ring {
-  readonly ids: string;
   /** Sorted. */
   readonly places: Float64Array;
   /** Whose place it is: an index into the choices. */
   readonly owners: readonly number[];
 }
 
-function ringOf(ids: string, choices: readonly Choice[]): Ring {
+function ringOf(choices: readonly Choice[]): Ring {
   const nodes = choices.flatMap(({ id }, owner) =>
     Array.from({ length: VIRTUAL_NODES }, (_, node) => ({ place: hashOf(`${id}/${node}`), owner })),
   );
   nodes.sort((a, b) => a.place - b.place);
   return {
-    ids,
     places: Float64Array.from(nodes, ({ place }) => place),
     owners: nodes.map(({ owner }) => owner),
   };

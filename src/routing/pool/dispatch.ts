@@ -32,7 +32,9 @@ export function dispatched(
   };
   for (const replica of fleet.replicas.values()) {
     for (let next = queue.next(replica, nowMs); next !== null; next = queue.next(replica, nowMs)) {
-      give(next, replica);
+      const urgent = takesOver && queue.yields(next) ? queue.takeOver(replica, nowMs, next) : null;
+      if (urgent !== null) queue.move(urgent, () => fleet.choose([replica], urgent, nowMs));
+      give(urgent ?? next, replica);
     }
   }
   for (const idle of takesOver ? fleet.usable([], nowMs) : []) {

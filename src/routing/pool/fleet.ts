@@ -124,7 +124,7 @@ export class Fleet {
     const cachedTokens = cachedTokensOf(work, replica.index.hits(work.blocks));
     return {
       id: replica.id,
-      aheadTokens: replica.boundTokens(nowMs),
+      aheadTokens: replica.boundTokens(nowMs, work.band),
       cachedTokens,
       uncachedTokens: work.promptTokens - cachedTokens,
       requests: this.loadOf(replica, nowMs) + replica.held.size,

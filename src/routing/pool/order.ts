@@ -1,3 +1,4 @@
+import { FAIR_SLACK_TOKENS } from "../../bounds.ts";
 import { BANDS } from "../messages.ts";
 import type { BandShares } from "./bands.ts";
 import { urgencyOf } from "./bands.ts";
@@ -42,8 +43,13 @@ export class Order {
   }
 
   #within(a: Entry, b: Entry): number {
-    const byTenant = this.fair.of(a.work.tenant) - this.fair.of(b.work.tenant);
+    const byTenant = this.#served(a) - this.#served(b);
     return byTenant || this.#length(a) - this.#length(b) || a.number - b.number;
+  }
+
+  /** In steps: an order by differences that are small enough would not be transitive. */
+  #served({ work: { tenant } }: Entry): number {
+    return Math.floor(this.fair.of(tenant) / FAIR_SLACK_TOKENS);
   }
 
   #length({ uncachedTokens, arrivedAtMs }: Entry): number {

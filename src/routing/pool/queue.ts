@@ -1,6 +1,6 @@
 import { POOL_QUEUE_MAX, POOL_QUEUE_MAX_BYTES } from "../../bounds.ts";
 import type { Band } from "../messages.ts";
-import { BandShares } from "./bands.ts";
+import { BandShares, urgencyOf } from "./bands.ts";
 import { BAND_RANK, type Entry, SMALL_WORK } from "./entry.ts";
 import { FairShares } from "./fairness.ts";
 import type { Fleet } from "./fleet.ts";
@@ -99,8 +99,18 @@ export class HeldQueue {
     return chosen;
   }
 
-  /** The request that gains most from this idle replica: its wait and work where it is against those here. */
-  takeOver(idle: Replica, nowMs: number): Entry | null {
+  /** Whether it lets a more urgent one go first that waits elsewhere: not while its band lacks its reserved share. */
+  yields({ work }: Entry): boolean {
+    return !this.#bands.isShort(work.band);
+  }
+
+  /**
+   * The request that gains most from this idle replica: its wait and work where it is against those here. With `instead`
+   * the replica has work of its own, and only what is more urgent than that may come.
+   */
+  takeOver(idle: Replica, nowMs: number, instead: Entry | null = null): Entry | null {
+    const urgency = instead === null ? Infinity : urgencyOf(instead, nowMs);
+    if (urgency === 0) return null;
     let [best, bestGain, looks] = [null as Entry | null, 0, 0];
     for (const from of this.#fleet.replicas.values()) {
       if (from === idle || from.held.size === 0 || looks >= TAKE_OVER_LOOKS_MAX) continue;
@@ -108,7 +118,7 @@ export class HeldQueue {
       const speed = from.prefill.speed.tokensPerMs;
       let before = NOTHING_BEFORE;
       for (const entry of [...from.held.values()].sort((a, b) => order.compare(a, b))) {
-        if (++looks > TAKE_OVER_LOOKS_MAX) break;
+        if (++looks > TAKE_OVER_LOOKS_MAX || urgencyOf(entry, nowMs) >= urgency) break;
         const blockedMs = waitMsAt(this.#fleet, from, entry, before, nowMs);
         const ahead = Math.max(from.prefill.aheadTokens(nowMs) + before.tokens, blockedMs * speed);
         const there = ahead + TAKE_OVER_WEIGHT * entry.uncachedTokens;

@@ -5,8 +5,9 @@ import {
   PREFIX_CACHE_DEFAULT_TOKENS,
 } from "../../bounds.ts";
 import type { ReplicaReport } from "../../contract/report.ts";
+import { BANDS, type Band } from "../messages.ts";
 import { Concurrency } from "./concurrency.ts";
-import { type Entry, kvTokensOf } from "./entry.ts";
+import { BAND_RANK, type Entry, kvTokensOf } from "./entry.ts";
 import { PrefillAccount } from "./prefill.ts";
 import { PrefixIndex } from "./prefix-index.ts";
 
@@ -40,7 +41,8 @@ export class Replica {
   readonly concurrency = new Concurrency();
   /** Bound here and not sent yet. */
   readonly held = new Map<string, Entry>();
-  #heldTokens = 0;
+  /** Uncached tokens of those held, by band, the most urgent first. */
+  readonly #heldTokens = BANDS.map(() => 0);
 
   constructor(report: ReplicaReport, nowMs: number) {
     this.report = report;
@@ -63,13 +65,14 @@ export class Replica {
 
   hold(entry: Entry): void {
     this.held.set(entry.id, entry);
-    this.#heldTokens += entry.uncachedTokens;
+    this.#heldTokens[BAND_RANK[entry.work.band]]! += entry.uncachedTokens;
     this.index.learn(entry.work.blocks, entry.work.blockTokens);
   }
 
   unhold(entry: Entry): void {
     if (!this.held.delete(entry.id)) return;
-    this.#heldTokens = this.held.size === 0 ? 0 : this.#heldTokens - entry.uncachedTokens;
+    this.#heldTokens[BAND_RANK[entry.work.band]]! -= entry.uncachedTokens;
+    if (this.held.size === 0) this.#heldTokens.fill(0);
   }
 
   sent(entry: Entry, nowMs: number): void {
@@ -89,9 +92,11 @@ export class Replica {
     else this.permitMs += PERMIT_TIME_STEP * (heldForMs - this.permitMs);
   }
 
-  /** Uncached tokens that are bound here, sent or held, and not computed. */
-  boundTokens(nowMs: number): number {
-    return this.prefill.aheadTokens(nowMs) + this.#heldTokens;
+  /** Uncached tokens that are bound here and not computed: all that were sent, and of those held what a band waits for. */
+  boundTokens(nowMs: number, band: Band = "batch"): number {
+    let tokens = this.prefill.aheadTokens(nowMs);
+    for (let rank = 0; rank <= BAND_RANK[band]; rank++) tokens += this.#heldTokens[rank]!;
+    return tokens;
   }
 
   /** Whether there is room in its queue of prompts and in its memory; permits are the pool's to count. */

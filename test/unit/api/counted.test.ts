@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { countedPrompts, type Ticketed } from "../../../src/api/counted.ts";
+import { countedPrompts, servedPrompts, type Ticketed } from "../../../src/api/counted.ts";
 import { COUNTED_PROMPTS_MAX } from "../../../src/bounds.ts";
 import { macKey } from "../../../src/contract/encoding.ts";
 import type { TextClass } from "../../../src/contract/prompt-basis.ts";
@@ -61,5 +61,24 @@ describe("a ticket", () => {
     expect(await openTicket(await signTicket(TICKET, key), key, 0)).toEqual(TICKET);
     const old = { ...TICKET, basis: null };
     expect(await openTicket(await signTicket(old, key), key, 0)).toEqual(old);
+  });
+});
+
+describe("how prompts fared", () => {
+  it("is told of every attempt that ended, once, with what its engine found in its cache", () => {
+    const usage = { promptTokens: 90, cachedTokens: 64, outputTokens: 5 };
+    const told = [
+      entry({}, { usage, firstTokenMs: 120 }),
+      entry({ attempt: 1 }, { usage }),
+      entry({ attempt: 1 }, { usage }),
+      entry({ requestId: "req_2", model: "other" }, { usage }),
+      entry({ requestId: "req_3" }, { usage, final: false }),
+      entry({ requestId: "req_4" }, { usage, estimated: true }),
+      entry({ requestId: "req_5" }, { usage: { ...usage, promptTokens: 0 } }),
+    ];
+    expect(servedPrompts(told, "m")).toEqual([
+      { id: "req_1/0", promptTokens: 90, cachedTokens: 64, firstTokenMs: 120 },
+      { id: "req_1/1", promptTokens: 90, cachedTokens: 64, firstTokenMs: null },
+    ]);
   });
 });

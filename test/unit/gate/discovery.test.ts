@@ -161,7 +161,15 @@ describe("credentials", () => {
 describe("replicas of the cloud", () => {
   const WELL: Probe = {
     health: "ok",
-    load: { running: 0, waiting: 0, kvCacheUsage: 0, bootId: "1" },
+    load: {
+      running: 0,
+      waiting: 0,
+      kvCacheUsage: 0,
+      cacheTokens: null,
+      hostCacheTokens: null,
+      firstTokens: null,
+      bootId: "1",
+    },
     models: ["served"],
     gpuMemoryUsage: null,
   };

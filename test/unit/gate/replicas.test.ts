@@ -1,12 +1,29 @@
+import { readFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { REPLICA_POLL_MS } from "../../../src/bounds.ts";
 import { POLL_TIMEOUTS_UNTIL_DOWN, REPLICA_DRAINING_MS } from "../../../src/gate/bounds.ts";
 import { systemClock } from "../../../src/gate/clock.ts";
-import { type Probe, probe, readGpuMemory, readLoad, readModels, samples } from "../../../src/gate/probe.ts";
+import {
+  type Probe,
+  probe,
+  readCacheTokens,
+  readGpuMemory,
+  readLoad,
+  readModels,
+  samples,
+} from "../../../src/gate/probe.ts";
 import { Replicas } from "../../../src/gate/replicas.ts";
 import { METRICS, startFakeEngine } from "../../support/gate-engine.ts";
 
-const LOAD = { running: 2, waiting: 1, kvCacheUsage: 0.25, bootId: "1" };
+const LOAD = {
+  running: 2,
+  waiting: 1,
+  kvCacheUsage: 0.25,
+  cacheTokens: 4_096,
+  hostCacheTokens: null,
+  firstTokens: 9,
+  bootId: "1",
+};
 const WELL: Probe = { health: "ok", load: LOAD, models: ["served"], gpuMemoryUsage: null };
 
 describe("the states of a replica", () => {
@@ -64,6 +81,7 @@ describe("the states of a replica", () => {
           kvCacheUsage: 0.25,
           gpuMemoryUsage: null,
           bootId: "1",
+          cacheTokens: 4_096,
         },
       ]);
     });
@@ -165,7 +183,10 @@ describe("the states of a replica", () => {
 
 describe("what an engine's pages say", () => {
   test("vLLM's gauges, all engines of a server together", () => {
-    expect(readLoad(METRICS)).toEqual({ running: 2, waiting: 1, kvCacheUsage: 0.25, bootId: "1700000000" });
+    expect(readLoad(METRICS)).toEqual({
+      ...{ running: 2, waiting: 1, kvCacheUsage: 0.25, bootId: "1700000000" },
+      ...{ cacheTokens: null, hostCacheTokens: null, firstTokens: null },
+    });
     const two = `${METRICS}vllm:num_requests_running{engine="1"} 3\nvllm:kv_cache_usage_perc{engine="1"} 0.5\n`;
     expect(readLoad(two)).toMatchObject({ running: 5, kvCacheUsage: 0.5 });
   });
@@ -173,6 +194,28 @@ describe("what an engine's pages say", () => {
   test("without the process's start, the birth of a counter tells one process from the next", () => {
     const text = METRICS.replace(/process.*\n/, 'vllm:prompt_tokens_created{engine="0"} 1.75e+09\n');
     expect(readLoad(text)?.bootId).toBe("1750000000");
+  });
+
+  test("the size of the cache, in tokens or as blocks, over all engines of a server", () => {
+    const real = readFileSync(new URL("../../fixtures/vllm/metrics-busy.txt", import.meta.url), "utf8");
+    const gpu = (page: string) => readCacheTokens(page).cacheTokens;
+    expect(gpu(real)).toBe(23_296);
+    expect(gpu(real.replace(/kv_cache_size_tokens="23296",/, ""))).toBe(182 * 128);
+    const info = (labels: string) => `vllm:cache_config_info{${labels}} 1.0\n`;
+    const two = info('block_size="16",num_gpu_blocks="10"') + info('num_gpu_blocks="5",block_size="16"');
+    expect(gpu(two)).toBe(240);
+    expect(gpu(info('block_size="16",num_gpu_blocks="None"'))).toBeNull();
+    expect(gpu(info('sub_block_size="16",num_gpu_blocks="7"'))).toBeNull();
+    expect(gpu("")).toBeNull();
+    const host = info('block_size="16",num_gpu_blocks="10",num_cpu_blocks="40"');
+    expect(readCacheTokens(host)).toEqual({ cacheTokens: 160, hostCacheTokens: 640 });
+    expect(readLoad(real)).toMatchObject({ cacheTokens: 23_296, firstTokens: expect.any(Number) });
+  });
+
+  test("adapters are models as any other", () => {
+    const adapter = { id: "base-legal", object: "model", root: "/adapters/legal", parent: "base" };
+    const list = { object: "list", data: [{ id: "base", object: "model", parent: null }, adapter] };
+    expect(readModels(JSON.stringify(list))).toEqual(["base", "base-legal"]);
   });
 
   test("text that is not vLLM's is no load", () => {
@@ -204,7 +247,10 @@ describe("what an engine's pages say", () => {
     const engine = await startFakeEngine();
     expect(await probe({ url: engine.url, dcgmUrl: `${engine.url}/metrics` }, undefined)).toEqual({
       health: "ok",
-      load: { running: 2, waiting: 1, kvCacheUsage: 0.25, bootId: "1700000000" },
+      load: {
+        ...{ running: 2, waiting: 1, kvCacheUsage: 0.25, bootId: "1700000000" },
+        ...{ cacheTokens: null, hostCacheTokens: null, firstTokens: null },
+      },
       models: ["served"],
       gpuMemoryUsage: null,
     });

@@ -7,6 +7,8 @@ import { BLOCK_USE_MS } from "../../../src/limits/bounds.ts";
 import { available } from "../../../src/limits/bucket.ts";
 import { cancel, expire, finish, report, reserve } from "../../../src/limits/ledger.ts";
 import type { BlockAsk, BudgetReport } from "../../../src/limits/messages.ts";
+import { elect, race } from "../../../src/limits/race.ts";
+import { hasRun } from "../../../src/limits/reservation.ts";
 import { spentTokens } from "../../../src/limits/window.ts";
 import { ASK, MemoryBook, tenantRecord } from "../../support/tenant.ts";
 
@@ -105,6 +107,30 @@ describe("a block", () => {
     expect(cancel(book, "unknown", 1)).toBeNull();
   });
 
+  it("lets two attempts race before any word of their request came, and charges it once", () => {
+    const book = new MemoryBook(tenantRecord(LIMITS));
+    granted(book);
+    const claim = { id: "b", tokens: 100 };
+    book.apply(race(book, "a", [0, 1], 1, claim));
+    expect(book.block("b")).toMatchObject({ heldTokens: 900, heldRequests: 9 });
+    expect(book.account("tenant")).toMatchObject({ heldTokens: 1_000, heldRequests: 10, open: 10 });
+    book.apply(report(book, said("a", 20, true), 2).change);
+    expect(book.account("tenant")).toMatchObject({ heldRequests: 9 });
+    book.apply(elect(book, "a", 1, 3));
+    book.apply(report(book, { ...said("a", 30, true), attempt: 1 }, 4).change);
+    expect(book.account("tenant")).toMatchObject({ heldTokens: 900, heldRequests: 9, open: 9 });
+    expect(book.settled).toEqual({ promptTokens: 10, cachedTokens: 0, outputTokens: 30 });
+    expect(book.counted).toBe(1);
+    expect(race(book, "unknown", [0, 1], 5, { id: "gone", tokens: 100 })).toBeNull();
+  });
+
+  it("tells of its key what every admission tells", () => {
+    const book = new MemoryBook(tenantRecord(LIMITS, { key: { priority: "batch" } }));
+    const answer = granted(book);
+    const asked = reserve(book, { ...ASK, requestId: "a" }, 0).answer;
+    expect(answer.ok && asked.ok && answer.profile).toEqual(asked.ok && asked.profile);
+  });
+
   it.each<[string, Limits, Partial<BlockAsk>]>([
     ["few tokens are left", { tokensPerMinute: 10_000 }, {}],
     ["few places are left", { concurrentRequests: 100 }, {}],
@@ -131,21 +157,24 @@ const act = fc.oneof(
   fc.record({ kind: fc.constant("grant" as const), block: fc.nat(1) }),
   fc.record({
     kind: fc.constant("report" as const),
+    attempt: fc.nat(2),
     final: fc.boolean(),
-    id: fc.nat(7),
+    id: fc.nat(2),
     tokens: fc.nat(300),
   }),
-  fc.record({ kind: fc.constant("cancel" as const), id: fc.nat(7) }),
-  fc.record({ kind: fc.constant("finish" as const), id: fc.nat(7) }),
+  fc.record({ kind: fc.constant("cancel" as const), id: fc.nat(2) }),
+  fc.record({ kind: fc.constant("finish" as const), id: fc.nat(2) }),
+  fc.record({ kind: fc.constant("race" as const), id: fc.nat(2), first: fc.nat(1) }),
+  fc.record({ kind: fc.constant("elect" as const), id: fc.nat(2), winner: fc.nat(2) }),
   fc.record({ kind: fc.constant("told" as const), block: fc.nat(1), requests: fc.nat(10) }),
-  fc.record({ kind: fc.constant("reserve" as const), id: fc.nat(7) }),
+  fc.record({ kind: fc.constant("reserve" as const), id: fc.nat(2) }),
   fc.record({ kind: fc.constant("pass" as const), ms: fc.nat(120_000) }),
 );
 
 describe("blocks and reservations in any order", () => {
   it("hold what they say they hold, and all of it comes back (I1, I2, I7, L1)", () => {
     fc.assert(
-      fc.property(fc.array(act, { maxLength: 40 }), (acts) => {
+      fc.property(fc.array(act, { maxLength: 40, size: "max" }), (acts) => {
         const book = new MemoryBook(tenantRecord(LIMITS));
         let nowMs = 0;
         for (const one of acts) {
@@ -155,12 +184,14 @@ describe("blocks and reservations in any order", () => {
           else if (one.kind === "reserve") book.apply(reserve(book, { ...ASK, requestId: id }, nowMs).change);
           else if (one.kind === "cancel") book.apply(cancel(book, id, nowMs, claim));
           else if (one.kind === "finish") book.apply(finish(book, id, nowMs, claim));
+          else if (one.kind === "race") book.apply(race(book, id, [one.first, one.first + 1], nowMs, claim));
+          else if (one.kind === "elect") book.apply(elect(book, id, one.winner, nowMs));
           else if (one.kind === "told") {
             const told = { id: `b${one.block}`, requests: one.requests, tokens: one.requests * 100 };
             book.applyBlock(closeBlock(book, told, nowMs));
           } else if (one.kind === "pass") nowMs += one.ms;
           else {
-            const message = { ...said(id, one.tokens, one.final), block: claim! };
+            const message = { ...said(id, one.tokens, one.final), attempt: one.attempt, block: claim! };
             book.apply(report(book, message, nowMs).change);
           }
           expectHeld(book);
@@ -177,7 +208,7 @@ describe("blocks and reservations in any order", () => {
         expect(available(rested.tokens)).toBe(1_000_000);
         expect(available(rested.requests)).toBe(100_000);
       }),
-      { numRuns: 300 },
+      { numRuns: 1_000 },
     );
   });
 });
@@ -192,10 +223,10 @@ function expectHeld(book: MemoryBook): void {
     sum.heldRequests += heldRequests;
     sum.open += heldRequests;
   }
-  for (const { attempts, heldTokens, running, state } of book.reservations.values()) {
-    sum.heldTokens += heldTokens;
-    sum.heldRequests += state === "open" && attempts.length === 0 ? 1 : 0;
-    sum.open += running ? 1 : 0;
+  for (const reservation of book.reservations.values()) {
+    sum.heldTokens += reservation.heldTokens;
+    sum.heldRequests += reservation.state === "open" && !hasRun(reservation) ? 1 : 0;
+    sum.open += reservation.running ? 1 : 0;
   }
   expect(account).toMatchObject(sum);
   const potential = available(account.tokens) + account.heldTokens;

@@ -179,7 +179,7 @@ describe("guardFlood", () => {
       {
         event: "redis_off",
         detail,
-        off: ["flood guard", "deny list", "kill switch", "usage mirror"],
+        off: ["flood guard", "deny list", "kill switch", "usage mirror", "shared kept answers"],
       },
     ]);
     expect(lines.join()).not.toContain("secret-token");
