@@ -112,6 +112,7 @@ async function settleUsage(
       final: entry.final && !entry.carriedOn,
       tokensPerSecond: entry.tokensPerSecond ?? 0,
       unsent: entry.unsent ?? false,
+      ...(ticket.block === null ? {} : { block: ticket.block }),
     });
   }
   const stop: string[] = [];

@@ -161,6 +161,11 @@ const TELL: Tellers = {
     message: "The budget cannot be checked right now.",
     retryAfterMs: failure.retryAfterMs,
   }),
+  directory_unavailable: (failure) => ({
+    ...UNAVAILABLE,
+    message: "Models and regions are not known here right now.",
+    retryAfterMs: failure.retryAfterMs,
+  }),
   no_capacity: (failure) => ({
     ...UNAVAILABLE,
     message:

@@ -163,6 +163,7 @@ async function originToken(
         model: call.model,
         issuedAtMs: nowMs,
         basis: reservation.basis,
+        block: reservation.block,
       },
       secrets.ticketKey,
     );

@@ -14,7 +14,7 @@ import { type Move, plan } from "../routing/degrade.ts";
 import { type Candidate, mayAsk } from "../routing/rank.ts";
 import { count } from "../telemetry/metrics.ts";
 import type { Exchange, Terms } from "./exchange.ts";
-import { knownProfile } from "./reserve.ts";
+import { knownProfile } from "./tenant-memory.ts";
 import type { View } from "./view.ts";
 
 /** Whose tokens a try is charged as, and whose replicas it goes to: they differ where a revision answers. */

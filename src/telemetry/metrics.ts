@@ -25,7 +25,7 @@ const HELP: Record<string, string> = {
   meridian_cache_saved_tokens_total: "Tokens of answers out of the response cache: no engine computed them.",
   meridian_degraded_total: "Answers that differ from what was asked for, by step of the ladder.",
   meridian_shadows_total: "Copies of requests for revisions under test, by how they went.",
-  meridian_admissions_total: "Requests admitted, by what decided: home, lease, or soft (on trust).",
+  meridian_admissions_total: "Requests admitted, by what decided: home, lease, block, or soft (on trust).",
   meridian_reports_total: "Usage reports taken from gates.",
   meridian_flood_total: "Requests that the flood guard passed, refused, or let through without Redis.",
   meridian_denied_total: "Requests that the deny list or the kill switch refused.",
