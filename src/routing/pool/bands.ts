@@ -10,6 +10,10 @@ const WINDOW_TOKENS = 131_072;
 
 /** Urgency now, 0 is the most; waiting raises it. */
 export function urgencyOf({ work: { band }, arrivedAtMs }: Entry, nowMs: number): number {
+  return urgencyAt(band, arrivedAtMs, nowMs);
+}
+
+export function urgencyAt(band: Band, arrivedAtMs: number, nowMs: number): number {
   const raised = Math.floor(Math.max(0, nowMs - arrivedAtMs) / AGEING_MS[band]);
   return Math.max(0, BAND_RANK[band] - raised);
 }

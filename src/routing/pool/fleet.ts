@@ -5,7 +5,7 @@ import type { PoolConfig, PoolState, ReplicaView } from "../messages.ts";
 import { policyOf } from "../policy/policies.ts";
 import type { Choice, Policy } from "../policy/policy.ts";
 import { cachedTokensOf, type Entry } from "./entry.ts";
-import { type Holding, Replica } from "./replica.ts";
+import { fits, type Holding, NO_ROOM, Replica, type Room } from "./replica.ts";
 
 const FORGOTTEN_AFTER_MS = 6 * HEARTBEAT_SILENCE_MAX_MS;
 
@@ -86,8 +86,14 @@ export class Fleet {
 
   /** Whether it may be sent there now. */
   mayTake(replica: Replica, entry: Entry, nowMs: number): boolean {
-    const hasPermit = this.loadOf(replica, nowMs) < this.limitOf(replica, nowMs);
-    return hasPermit && replica.mayTake(entry, this.holding, nowMs);
+    return fits(entry, this.roomOf(replica, nowMs));
+  }
+
+  /** What it may be sent now. */
+  roomOf(replica: Replica, nowMs: number): Room {
+    const room = replica.room(this.holding, nowMs);
+    if (room === NO_ROOM) return room;
+    return this.loadOf(replica, nowMs) < this.limitOf(replica, nowMs) ? room : NO_ROOM;
   }
 
   capacity(nowMs: number): number {

@@ -1,8 +1,7 @@
 import { FAIR_SLACK_TOKENS } from "../../bounds.ts";
 import { BANDS } from "../messages.ts";
-import type { BandShares } from "./bands.ts";
-import { urgencyOf } from "./bands.ts";
-import type { Entry } from "./entry.ts";
+import { type BandShares, urgencyOf } from "./bands.ts";
+import { BAND_RANK, type Entry } from "./entry.ts";
 import type { FairShares } from "./fairness.ts";
 
 /**
@@ -24,35 +23,56 @@ export class Order {
 
   /** The one to send next, or null when none may go. */
   next(held: Iterable<Entry>, mayGo: (entry: Entry) => boolean): Entry | null {
-    let best: Entry | null = null;
-    const going = [...held].filter(mayGo);
-    for (const band of BANDS) {
-      if (!this.bands.isShort(band)) continue;
-      for (const entry of going) {
-        if (entry.work.band === band && (best === null || this.#within(entry, best) < 0)) best = entry;
-      }
-      if (best !== null) return best;
+    const isShort = BANDS.map((band) => this.bands.isShort(band));
+    const ofShort: (Place | null)[] = BANDS.map(() => null);
+    let best: Place | null = null;
+    for (const entry of held) {
+      if (!mayGo(entry)) continue;
+      const place = this.placeOf(entry);
+      if (best === null || compare(place, best) < 0) best = place;
+      const rank = BAND_RANK[entry.work.band];
+      const other = ofShort[rank]!;
+      if (isShort[rank] && (other === null || within(place, other) < 0)) ofShort[rank] = place;
     }
-    for (const entry of going) if (best === null || this.compare(entry, best) < 0) best = entry;
-    return best;
+    return (ofShort.find((place) => place !== null) ?? best)?.entry ?? null;
   }
 
-  /** Below 0 when `a` goes first: band, then the tenant least served, then the shortest, then who came first. */
-  compare(a: Entry, b: Entry): number {
-    return urgencyOf(a, this.nowMs) - urgencyOf(b, this.nowMs) || this.#within(a, b);
+  /** Whether `a` goes first. */
+  isBefore(a: Entry, b: Entry): boolean {
+    return compare(this.placeOf(a), this.placeOf(b)) < 0;
   }
 
-  #within(a: Entry, b: Entry): number {
-    const byTenant = this.#served(a) - this.#served(b);
-    return byTenant || this.#length(a) - this.#length(b) || a.number - b.number;
+  sorted(held: Iterable<Entry>): Entry[] {
+    return Array.from(held, (entry) => this.placeOf(entry))
+      .sort(compare)
+      .map(({ entry }) => entry);
   }
 
-  /** In steps: an order by differences that are small enough would not be transitive. */
-  #served({ work: { tenant } }: Entry): number {
-    return Math.floor(this.fair.of(tenant) / FAIR_SLACK_TOKENS);
+  placeOf(entry: Entry): Place {
+    const { uncachedTokens, arrivedAtMs, work } = entry;
+    return {
+      entry,
+      urgency: urgencyOf(entry, this.nowMs),
+      // In steps: an order by differences that are small enough would not be transitive.
+      served: Math.floor(this.fair.of(work.tenant) / FAIR_SLACK_TOKENS),
+      length: uncachedTokens - AGEING_SHARE * this.tokensPerMs * (this.nowMs - arrivedAtMs),
+    };
   }
+}
 
-  #length({ uncachedTokens, arrivedAtMs }: Entry): number {
-    return uncachedTokens - AGEING_SHARE * this.tokensPerMs * (this.nowMs - arrivedAtMs);
-  }
+/** What an order goes by, computed once per request and not at every comparison. */
+export interface Place {
+  readonly entry: Entry;
+  readonly urgency: number;
+  readonly served: number;
+  readonly length: number;
+}
+
+/** Below 0 when `a` goes first: band, then the tenant least served, then the shortest, then who came first. */
+export function compare(a: Place, b: Place): number {
+  return a.urgency - b.urgency || within(a, b);
+}
+
+function within(a: Place, b: Place): number {
+  return a.served - b.served || a.length - b.length || a.entry.number - b.entry.number;
 }

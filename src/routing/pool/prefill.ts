@@ -70,6 +70,8 @@ export class PrefillAccount {
   #tokens = 0;
   #batch = 0;
   #headSinceMs = 0;
+  /** Grows with every change. */
+  revision = 0;
 
   get count(): number {
     return this.#running.size;
@@ -82,6 +84,7 @@ export class PrefillAccount {
 
   sent(id: string, tokens: number, batch: boolean, nowMs: number): void {
     if (this.#running.has(id)) return;
+    this.revision += 1;
     if (this.#running.size === 0) this.#headSinceMs = nowMs;
     this.#running.set(id, { tokens, batch });
     this.#tokens += tokens;
@@ -135,6 +138,7 @@ export class PrefillAccount {
   }
 
   #remove(id: string, one: Running): void {
+    this.revision += 1;
     this.#running.delete(id);
     this.#tokens = this.#running.size === 0 ? 0 : this.#tokens - one.tokens;
     if (one.batch) this.#batch -= 1;

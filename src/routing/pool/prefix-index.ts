@@ -17,6 +17,8 @@ export class PrefixIndex {
   #tokens = 0;
   #capacityTokens = PREFIX_CACHE_DEFAULT_TOKENS;
   #boundTokens = PREFIX_CACHE_DEFAULT_TOKENS;
+  /** Grows with every change. */
+  revision = 0;
 
   get tokens(): number {
     return this.#tokens;
@@ -51,6 +53,7 @@ export class PrefixIndex {
 
   /** The chain was sent there, or will be. */
   learn(blocks: readonly number[], blockTokens: number): void {
+    this.revision += 1;
     for (let at = blocks.length - 1; at >= 0; at--) {
       const block = blocks[at]!;
       const known = this.#blocks.get(block);
@@ -79,6 +82,7 @@ export class PrefixIndex {
   }
 
   clear(): void {
+    this.revision += 1;
     this.#blocks.clear();
     this.#tokens = 0;
   }
@@ -112,6 +116,7 @@ export class PrefixIndex {
   #drop(block: number): void {
     const tokens = this.#blocks.get(block);
     if (tokens === undefined) return;
+    this.revision += 1;
     this.#blocks.delete(block);
     this.#tokens -= tokens;
   }

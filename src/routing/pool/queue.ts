@@ -1,20 +1,16 @@
 import { POOL_QUEUE_MAX, POOL_QUEUE_MAX_BYTES } from "../../bounds.ts";
 import type { Band } from "../messages.ts";
-import { BandShares, urgencyOf } from "./bands.ts";
-import { BAND_RANK, type Entry, SMALL_WORK } from "./entry.ts";
+import { BandShares } from "./bands.ts";
+import { type Entry, SMALL_WORK } from "./entry.ts";
 import { FairShares } from "./fairness.ts";
 import type { Fleet } from "./fleet.ts";
 import { Order } from "./order.ts";
-import type { Replica } from "./replica.ts";
-import { beforeOf, firstTokenMsAt, NOTHING_BEFORE, WaitErrors, waitMsAt } from "./waits.ts";
+import { fits, type Replica } from "./replica.ts";
+import { TakeOver } from "./take-over.ts";
+import { beforeOf, firstTokenMsAt, ReplicaWaits, WaitErrors } from "./waits.ts";
 
 /** An output token holds the engine longer than one of the prompt (VTC weighs them 1 : 2). */
 const OUTPUT_WEIGHT = 2;
-/** How much a token to compute weighs against one to wait for, when an idle replica takes over; as in the policy. */
-const TAKE_OVER_WEIGHT = 3;
-/** Held requests that one idle replica looks at; the queue is bounded, its search is too. */
-const TAKE_OVER_LOOKS_MAX = 256;
-
 /**
  * Requests that are bound to a replica and not sent yet. One central queue would destroy affinity (replay §8), so each
  * replica has its own, in the pool's hands: an idle one takes over, and those of one that fails are bound anew.
@@ -25,10 +21,12 @@ export class HeldQueue {
   readonly #fair = new FairShares();
   readonly #all = new Map<string, Entry>();
   readonly errors = new WaitErrors();
+  readonly #takeOver: TakeOver;
   #bytes = 0;
 
   constructor(fleet: Fleet) {
     this.#fleet = fleet;
+    this.#takeOver = new TakeOver(fleet);
   }
 
   get size(): number {
@@ -72,21 +70,21 @@ export class HeldQueue {
   /** The next one that may be sent to this replica now. */
   next(replica: Replica, nowMs: number): Entry | null {
     if (replica.held.size === 0) return null;
-    return this.#order(replica, nowMs).next(replica.held.values(), (entry) =>
-      this.#fleet.mayTake(replica, entry, nowMs),
-    );
+    const room = this.#fleet.roomOf(replica, nowMs);
+    if (replica.held.noneFits(room)) return null;
+    return this.#order(replica, nowMs).next(replica.held.values(), (entry) => fits(entry, room));
   }
 
   /** Whether somebody who waits at this replica goes before this one. */
   isBehind(entry: Entry, replica: Replica, nowMs: number): boolean {
-    if (replica.held.size === 0) return false;
     const next = this.next(replica, nowMs);
-    return next !== null && this.#order(replica, nowMs).compare(next, entry) < 0;
+    return next !== null && this.#order(replica, nowMs).isBefore(next, entry);
   }
 
   predictedWaitMs(entry: Entry, replica: Replica, nowMs: number): number {
     const order = this.#order(replica, nowMs);
-    return waitMsAt(this.#fleet, replica, entry, beforeOf(entry, replica.held.values(), order), nowMs);
+    const before = beforeOf(entry, replica.held.values(), order);
+    return new ReplicaWaits(this.#fleet, replica, nowMs).msOf(entry, before);
   }
 
   /** Moves a held request to another replica's queue. What only it would have brought to the old one is forgotten. */
@@ -104,51 +102,19 @@ export class HeldQueue {
     return !this.#bands.isShort(work.band);
   }
 
-  /**
-   * The request that gains most from this idle replica: its wait and work where it is against those here. With `instead`
-   * the replica has work of its own, and only what is more urgent than that may come.
-   */
+  /** See `TakeOver`. */
   takeOver(idle: Replica, nowMs: number, instead: Entry | null = null): Entry | null {
-    const urgency = instead === null ? Infinity : urgencyOf(instead, nowMs);
-    if (urgency === 0) return null;
-    let [best, bestGain, looks] = [null as Entry | null, 0, 0];
-    for (const from of this.#fleet.replicas.values()) {
-      if (from === idle || from.held.size === 0 || looks >= TAKE_OVER_LOOKS_MAX) continue;
-      const order = this.#order(from, nowMs);
-      const speed = from.prefill.speed.tokensPerMs;
-      let before = NOTHING_BEFORE;
-      for (const entry of [...from.held.values()].sort((a, b) => order.compare(a, b))) {
-        if (++looks > TAKE_OVER_LOOKS_MAX || urgencyOf(entry, nowMs) >= urgency) break;
-        const blockedMs = waitMsAt(this.#fleet, from, entry, before, nowMs);
-        const ahead = Math.max(from.prefill.aheadTokens(nowMs) + before.tokens, blockedMs * speed);
-        const there = ahead + TAKE_OVER_WEIGHT * entry.uncachedTokens;
-        const { tokens, requests, kvTokens } = before;
-        before = { tokens: tokens + entry.uncachedTokens, requests: requests + 1, kvTokens };
-        if (entry.exclude.includes(idle.id) || !this.#fleet.mayTake(idle, entry, nowMs)) continue;
-        const { aheadTokens, uncachedTokens, share } = this.#fleet.choiceOf(idle, entry, nowMs);
-        const gain = there - (aheadTokens + TAKE_OVER_WEIGHT * uncachedTokens) / share;
-        // A queue that cannot move for want of permits is left by whoever may, whatever is measured so far.
-        const stuck = this.#fleet.loadOf(from, nowMs) >= this.#fleet.limitOf(from, nowMs);
-        if (gain > bestGain || (stuck && best === null)) [best, bestGain] = [entry, Math.max(0, gain)];
-      }
-    }
-    return best;
+    const orderOf = (replica: Replica) => this.#order(replica, nowMs);
+    return this.#takeOver.best(idle, orderOf, nowMs, instead);
   }
 
   /** What a small request of this band that came now would wait at the best replica; 0 where none is usable. */
   waitMsOf(band: Band, usable: readonly Replica[], nowMs: number): number {
     let least = Infinity;
     for (const replica of usable) {
-      let [tokens, requests, kvTokens] = [0, 0, 0];
-      for (const { work, uncachedTokens } of replica.held.values()) {
-        if (BAND_RANK[work.band] > BAND_RANK[band]) continue;
-        tokens += uncachedTokens;
-        requests += 1;
-        kvTokens += work.promptTokens + work.outputTokens;
-      }
       const small: Entry = { ...PROBE, work: { ...SMALL_WORK, band } };
-      const before = { tokens, requests, kvTokens };
-      least = Math.min(least, waitMsAt(this.#fleet, replica, small, before, nowMs));
+      const waits = new ReplicaWaits(this.#fleet, replica, nowMs);
+      least = Math.min(least, waits.msOf(small, replica.held.before(band)));
     }
     return Number.isFinite(least) ? Math.round(least) : 0;
   }

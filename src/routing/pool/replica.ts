@@ -5,9 +5,10 @@ import {
   PREFIX_CACHE_DEFAULT_TOKENS,
 } from "../../bounds.ts";
 import type { ReplicaReport } from "../../contract/report.ts";
-import { BANDS, type Band } from "../messages.ts";
+import type { Band } from "../messages.ts";
 import { Concurrency } from "./concurrency.ts";
-import { BAND_RANK, type Entry, kvTokensOf } from "./entry.ts";
+import { type Entry, kvTokensOf } from "./entry.ts";
+import { HeldHere } from "./held-here.ts";
 import { PrefillAccount } from "./prefill.ts";
 import { PrefixIndex } from "./prefix-index.ts";
 
@@ -23,6 +24,18 @@ export const HOLDING: Holding = {
   kvShare: KV_IN_FLIGHT_MAX,
   kvBatchShare: KV_IN_FLIGHT_BATCH_MAX,
 };
+
+/** The most KV memory that a request may want to be sent now, below 0 for none at all; less for `batch`. */
+export interface Room {
+  readonly kvTokens: number;
+  readonly batchKvTokens: number;
+}
+
+export const NO_ROOM: Room = { kvTokens: -1, batchKvTokens: -1 };
+
+export function fits({ work }: Entry, room: Room): boolean {
+  return kvTokensOf(work) <= (work.band === "batch" ? room.batchKvTokens : room.kvTokens);
+}
 
 /** How much one request's time with a permit moves the mean. */
 const PERMIT_TIME_STEP = 0.05;
@@ -40,9 +53,8 @@ export class Replica {
   readonly prefill = new PrefillAccount();
   readonly concurrency = new Concurrency();
   /** Bound here and not sent yet. */
-  readonly held = new Map<string, Entry>();
-  /** Uncached tokens of those held, by band, the most urgent first. */
-  readonly #heldTokens = BANDS.map(() => 0);
+  readonly held = new HeldHere();
+  #revision = 0;
 
   constructor(report: ReplicaReport, nowMs: number) {
     this.report = report;
@@ -54,8 +66,14 @@ export class Replica {
     return this.report.id;
   }
 
+  /** Differs from before when anything here changed but the time. */
+  get revision(): number {
+    return this.#revision + this.held.revision + this.prefill.revision + this.index.revision;
+  }
+
   /** Returns whether it is another process than before: its cache is empty. */
   heard(report: ReplicaReport, nowMs: number): boolean {
+    this.#revision += 1;
     const restarted = report.bootId !== this.report.bootId;
     [this.report, this.seenAtMs] = [report, nowMs];
     this.#sized();
@@ -64,18 +82,16 @@ export class Replica {
   }
 
   hold(entry: Entry): void {
-    this.held.set(entry.id, entry);
-    this.#heldTokens[BAND_RANK[entry.work.band]]! += entry.uncachedTokens;
+    this.held.add(entry);
     this.index.learn(entry.work.blocks, entry.work.blockTokens);
   }
 
   unhold(entry: Entry): void {
-    if (!this.held.delete(entry.id)) return;
-    this.#heldTokens[BAND_RANK[entry.work.band]]! -= entry.uncachedTokens;
-    if (this.held.size === 0) this.#heldTokens.fill(0);
+    this.held.delete(entry);
   }
 
   sent(entry: Entry, nowMs: number): void {
+    this.#revision += 1;
     this.permits += 1;
     this.kvTokens += kvTokensOf(entry.work);
     this.prefill.sent(entry.id, entry.uncachedTokens, entry.work.band === "batch", nowMs);
@@ -83,6 +99,7 @@ export class Replica {
   }
 
   ended(id: string, kvTokens: number, heldForMs: number | null, nowMs: number): void {
+    this.#revision += 1;
     this.permits -= 1;
     if (this.permits < 0) throw new Error(`pool: ${this.id} gave back more permits than it had (I4)`);
     this.kvTokens = Math.max(0, this.kvTokens - kvTokens);
@@ -94,21 +111,21 @@ export class Replica {
 
   /** Uncached tokens that are bound here and not computed: all that were sent, and of those held what a band waits for. */
   boundTokens(nowMs: number, band: Band = "batch"): number {
-    let tokens = this.prefill.aheadTokens(nowMs);
-    for (let rank = 0; rank <= BAND_RANK[band]; rank++) tokens += this.#heldTokens[rank]!;
-    return tokens;
+    return this.prefill.aheadTokens(nowMs) + this.held.tokensBefore(band);
   }
 
-  /** Whether there is room in its queue of prompts and in its memory; permits are the pool's to count. */
-  mayTake({ work }: Entry, holding: Holding, nowMs: number): boolean {
-    if (this.prefill.count > 0 && this.prefill.aheadTokens(nowMs) >= holding.prefillAheadTokens) return false;
-    const isBatch = work.band === "batch";
-    if (isBatch && this.prefill.batch > 0 && Number.isFinite(holding.prefillAheadTokens)) return false;
-    if (this.permits === 0) return true;
-    const share = isBatch ? holding.kvBatchShare : holding.kvShare;
-    const { cacheTokens, kvCacheUsage } = this.report;
-    if (cacheTokens === undefined) return kvCacheUsage <= share;
-    return this.kvTokens + kvTokensOf(work) <= share * cacheTokens;
+  /** What there is room for in its queue of prompts and in its memory; permits are the pool's to count. */
+  room(holding: Holding, nowMs: number): Room {
+    const { prefill, permits } = this;
+    if (prefill.count > 0 && prefill.aheadTokens(nowMs) >= holding.prefillAheadTokens) return NO_ROOM;
+    const noBatch = prefill.batch > 0 && Number.isFinite(holding.prefillAheadTokens);
+    const left = (share: number) => {
+      if (permits === 0) return Infinity;
+      const { cacheTokens, kvCacheUsage } = this.report;
+      if (cacheTokens === undefined) return kvCacheUsage <= share ? Infinity : -1;
+      return share * cacheTokens - this.kvTokens;
+    };
+    return { kvTokens: left(holding.kvShare), batchKvTokens: noBatch ? -1 : left(holding.kvBatchShare) };
   }
 
   #sized(): void {

@@ -1,7 +1,7 @@
 import { BANDS, type Band } from "../messages.ts";
 import { type Entry, kvTokensOf } from "./entry.ts";
 import type { Fleet } from "./fleet.ts";
-import type { Order } from "./order.ts";
+import { compare, type Order } from "./order.ts";
 import type { Replica } from "./replica.ts";
 
 /** What goes before a request at its replica. */
@@ -16,8 +16,9 @@ export const NOTHING_BEFORE: Before = { tokens: 0, requests: 0, kvTokens: 0 };
 /** Those held at a replica that its order would send before this one. */
 export function beforeOf(entry: Entry, held: Iterable<Entry>, order: Order): Before {
   let [tokens, requests, kvTokens] = [0, 0, 0];
+  const place = order.placeOf(entry);
   for (const other of held) {
-    if (other.id === entry.id || order.compare(other, entry) > 0) continue;
+    if (other.id === entry.id || compare(order.placeOf(other), place) > 0) continue;
     tokens += other.uncachedTokens;
     requests += 1;
     kvTokens += kvTokensOf(other.work);
@@ -25,29 +26,45 @@ export function beforeOf(entry: Entry, held: Iterable<Entry>, order: Order): Bef
   return { tokens, requests, kvTokens };
 }
 
-/**
- * Until a request is sent, with that much before it: the longest of three waits. For the prompts before it, at the
- * measured speed; for a permit and for KV memory, at the pace at which they came back so far (mean time of a permit ÷
- * how many there are). What nothing was measured of yet waits for nothing.
- */
-export function waitMsAt(
-  fleet: Fleet,
-  replica: Replica,
-  entry: Entry,
-  before: Before,
-  nowMs: number,
-): number {
-  const { prefillAheadTokens, kvShare } = fleet.holding;
-  const ahead = replica.prefill.aheadTokens(nowMs) + before.tokens - prefillAheadTokens;
-  const prefillMs = Math.max(0, ahead) / replica.prefill.speed.tokensPerMs;
-  const permitMs = replica.permitMs ?? 0;
-  const limit = fleet.limitOf(replica, nowMs);
-  const permits = Math.max(0, fleet.loadOf(replica, nowMs) + before.requests + 1 - limit);
-  const { cacheTokens } = replica.report;
-  const kvWanted = replica.kvTokens + before.kvTokens + kvTokensOf(entry.work);
-  const kvRoom = cacheTokens === undefined ? Infinity : Math.max(1, kvShare * cacheTokens);
-  const kvMs = kvWanted <= kvRoom ? 0 : ((kvWanted - kvRoom) * permitMs) / kvRoom;
-  return Math.max(prefillMs, (permits * permitMs) / limit, kvMs);
+/** What there is to wait for at one replica now. */
+export class ReplicaWaits {
+  readonly aheadTokens: number;
+  readonly tokensPerMs: number;
+  /** Its permits are all out. */
+  readonly isStuck: boolean;
+  readonly #prefillAheadTokens: number;
+  readonly #permitMs: number;
+  readonly #limit: number;
+  readonly #load: number;
+  readonly #kvTokens: number;
+  readonly #kvRoom: number;
+
+  constructor(fleet: Fleet, replica: Replica, nowMs: number) {
+    const { prefill, report, permitMs, kvTokens } = replica;
+    const { prefillAheadTokens, kvShare } = fleet.holding;
+    [this.aheadTokens, this.tokensPerMs] = [prefill.aheadTokens(nowMs), prefill.speed.tokensPerMs];
+    [this.#permitMs, this.#kvTokens] = [permitMs ?? 0, kvTokens];
+    [this.#load, this.#limit] = [fleet.loadOf(replica, nowMs), fleet.limitOf(replica, nowMs)];
+    this.isStuck = this.#load >= this.#limit;
+    this.#prefillAheadTokens = prefillAheadTokens;
+    const { cacheTokens } = report;
+    this.#kvRoom = cacheTokens === undefined ? Infinity : Math.max(1, kvShare * cacheTokens);
+  }
+
+  /**
+   * Until a request is sent, with that much before it: the longest of three waits. For the prompts before it, at the
+   * measured speed; for a permit and for KV memory, at the pace at which they came back so far (mean time of a permit ÷
+   * how many there are). What nothing was measured of yet waits for nothing.
+   */
+  msOf({ work }: Entry, before: Before): number {
+    const ahead = this.aheadTokens + before.tokens - this.#prefillAheadTokens;
+    const prefillMs = Math.max(0, ahead) / this.tokensPerMs;
+    const permits = Math.max(0, this.#load + before.requests + 1 - this.#limit);
+    const kvWanted = this.#kvTokens + before.kvTokens + kvTokensOf(work);
+    const kvRoom = this.#kvRoom;
+    const kvMs = kvWanted <= kvRoom ? 0 : ((kvWanted - kvRoom) * this.#permitMs) / kvRoom;
+    return Math.max(prefillMs, (permits * this.#permitMs) / this.#limit, kvMs);
+  }
 }
 
 /** From being sent to its first token. */

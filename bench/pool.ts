@@ -1,0 +1,186 @@
+import { parseArgs } from "node:util";
+import { Events } from "../sim/world/events.ts";
+import type { ReplicaReport } from "../src/contract/report.ts";
+import { BANDS, type Work } from "../src/routing/messages.ts";
+import { Pool, type Resolved } from "../src/routing/pool.ts";
+
+/**
+ * What one pool's object spends on a request: 32 replicas with full indexes, a queue kept at some length, and for each
+ * request all that its object does (acquire with its sweep, first token, end, timers, heartbeats), in real time while
+ * engines run in virtual time. Prints one JSON line per length. `node bench/pool.ts [--requests N] [--queue A,B]`
+ */
+const { values } = parseArgs({
+  options: {
+    requests: { type: "string", default: "4000" },
+    queue: { type: "string", default: "0,100,1000" },
+  },
+});
+const requests = Number(values.requests);
+if (!(requests >= 100)) throw new Error("--requests has to be 100 or more");
+
+const REPLICAS = 32;
+const CONFIG = { catalogueVersion: 1, concurrencyPerReplica: 64, tokensPerSecond: null };
+const BLOCKS = 64;
+const BLOCK_TOKENS = 128;
+const TOKENS_PER_MS = 10;
+const ANSWER_MS = 5_000;
+const BEAT_MS = 1_000;
+/** As `region-pool.ts` has it. */
+const TIMER_MIN_MS = 5;
+/** With an empty queue requests come that far apart: four fifths of what the engines can do. */
+const GAP_MS = 20;
+
+const OPERATIONS = ["acquire", "started", "release", "timer", "heartbeat"] as const;
+type Operation = (typeof OPERATIONS)[number];
+
+function report(id: string): ReplicaReport {
+  return {
+    ...{ id, models: ["m"], state: "healthy", inFlight: 0, running: 0, waiting: 0, kvCacheUsage: 0.3 },
+    ...{ gpuMemoryUsage: null, bootId: "1", cacheTokens: 400_000, hostCacheTokens: 1_600_000 },
+  };
+}
+
+/** Seven in eight prompts go on with one of the 64 before, as conversations do. */
+function workOf(number: number): Work {
+  const isNew = number % 8 === 0;
+  const root = isNew ? number : number - (number % 8) - 8 * ((number * 7) % 8);
+  const kept = isNew ? 0 : 24 + ((number * 13) % 32);
+  const blocks = Array.from({ length: BLOCKS }, (_, at) => (at < kept ? root : number) * 1_000 + at);
+  return {
+    ...{ promptTokens: BLOCKS * BLOCK_TOKENS, outputTokens: 300, blocks, blockTokens: BLOCK_TOKENS },
+    ...{ tenant: `t${number % 20}`, band: BANDS[number % 3]!, session: null, firstTokenByMs: null },
+    bytes: 32_768,
+  };
+}
+
+class Load {
+  readonly #events = new Events();
+  readonly #pool = new Pool([], -1e6);
+  readonly #replicas = Array.from({ length: REPLICAS }, (_, at) => report(`r${at}`));
+  readonly #engineFreeAtMs = new Map<string, number>();
+  readonly #works = new Map<string, Work>();
+  readonly #queueLength: number;
+  readonly spent = new Map<Operation, { count: number; ms: number }>();
+  #timerAtMs = Infinity;
+  #number = 0;
+  #waiting = 0;
+  ended = 0;
+  /** Sum over what was measured, for the mean. */
+  queued = 0;
+
+  constructor(queueLength: number) {
+    this.#queueLength = queueLength;
+    this.#beat();
+    if (queueLength === 0) this.#arrivals();
+  }
+
+  runTo(ended: number): void {
+    while (this.ended < ended) {
+      this.#refill();
+      this.#events.step(Infinity);
+    }
+  }
+
+  forgetTimes(): void {
+    this.spent.clear();
+    this.queued = 0;
+  }
+
+  /** Everything that is measured goes through here, with what the object does after each call. */
+  #timed(operation: Operation, call: (nowMs: number) => readonly Resolved[]): void {
+    const { nowMs } = this.#events;
+    const fromMs = performance.now();
+    const resolved = call(nowMs);
+    const next = this.#pool.nextDeadlineMs(nowMs);
+    this.queued += this.#pool.load(nowMs).waiting;
+    const ms = performance.now() - fromMs;
+    const { count, ms: before } = this.spent.get(operation) ?? { count: 0, ms: 0 };
+    this.spent.set(operation, { count: count + 1, ms: before + ms });
+    for (const { id, answer } of resolved) {
+      this.#waiting -= 1;
+      if (answer.kind === "granted") this.#serve(id, answer.replica);
+    }
+    this.#planTimer(next);
+  }
+
+  #acquire(waitMs: number): void {
+    const id = `${this.#number}`;
+    const work = workOf(this.#number++);
+    this.#works.set(id, work);
+    this.#timed("acquire", (nowMs) => {
+      const swept = this.#pool.sweep(nowMs);
+      const answer = this.#pool.acquire({ id, config: CONFIG, exclude: [], waitMs, work }, nowMs);
+      this.#waiting += 1;
+      return answer.kind === "waiting" ? swept : [...swept, { id, answer }];
+    });
+  }
+
+  /** One prompt after the other, at half of its length on average, since the rest is cached. */
+  #serve(id: string, replica: string): void {
+    const { nowMs } = this.#events;
+    const prefillMs =
+      (this.#works.get(id)!.promptTokens / 2 / TOKENS_PER_MS) * (0.5 + (Number(id) % 11) / 10);
+    this.#works.delete(id);
+    const startedAtMs = Math.max(nowMs, this.#engineFreeAtMs.get(replica) ?? 0) + prefillMs;
+    this.#engineFreeAtMs.set(replica, startedAtMs);
+    this.#events.after(startedAtMs - nowMs, () => this.#timed("started", (at) => this.#pool.started(id, at)));
+    this.#events.after(startedAtMs - nowMs + ANSWER_MS, () => {
+      this.ended += 1;
+      this.#timed("release", (at) => this.#pool.release(id, "answered", at));
+    });
+  }
+
+  #refill(): void {
+    for (let tries = 0; this.#waiting < this.#queueLength && tries < 40; tries++) this.#acquire(20_000);
+  }
+
+  #arrivals(): void {
+    this.#acquire(20_000);
+    this.#events.after(GAP_MS, () => this.#arrivals());
+  }
+
+  #beat(): void {
+    const beat = { gate: "g", sequence: 1, draining: false, config: CONFIG, tallies: [] };
+    this.#timed(
+      "heartbeat",
+      (at) => this.#pool.heartbeat({ ...beat, replicas: this.#replicas }, at).resolved,
+    );
+    this.#events.after(BEAT_MS, () => this.#beat());
+  }
+
+  #planTimer(next: number | null): void {
+    if (next === null || next >= this.#timerAtMs) return;
+    this.#timerAtMs = next;
+    this.#events.after(Math.max(TIMER_MIN_MS, next - this.#events.nowMs), () => {
+      if (this.#timerAtMs !== next) return;
+      this.#timerAtMs = Infinity;
+      this.#timed("timer", (at) => this.#pool.sweep(at));
+    });
+  }
+}
+
+const micros = (ms: number) => Math.round(ms * 10_000) / 10;
+
+for (const queueLength of values.queue.split(",").map(Number)) {
+  const load = new Load(queueLength);
+  load.runTo(requests / 2);
+  load.forgetTimes();
+  load.runTo(requests * 1.5);
+  const each = OPERATIONS.map((operation) => {
+    const { count, ms } = load.spent.get(operation) ?? { count: 0, ms: 0 };
+    return [`${operation}Micros`, count === 0 ? null : micros(ms / count)];
+  });
+  const total = [...load.spent.values()].reduce((sum, { ms }) => sum + ms, 0);
+  const counts = Object.fromEntries([...load.spent].map(([operation, { count }]) => [operation, count]));
+  console.log(
+    JSON.stringify({
+      queueLength,
+      heldMean: Math.round(load.queued / [...load.spent.values()].reduce((sum, { count }) => sum + count, 0)),
+      ...Object.fromEntries(each),
+      perRequestMicros: micros(total / requests),
+      requestsPerSecond: Math.round(requests / (total / 1_000)),
+      counts,
+      replicas: REPLICAS,
+    }),
+  );
+}

@@ -1,0 +1,74 @@
+import { urgencyOf } from "./bands.ts";
+import type { Entry } from "./entry.ts";
+import type { Fleet } from "./fleet.ts";
+import type { Order } from "./order.ts";
+import { fits, NO_ROOM, type Replica, type Room } from "./replica.ts";
+import { NOTHING_BEFORE, ReplicaWaits } from "./waits.ts";
+
+/** How much a token to compute weighs against one to wait for, when an idle replica takes over; as in the policy. */
+const WEIGHT = 3;
+/** Held requests that one idle replica looks at; the queue is bounded, its search is too. */
+const LOOKS_MAX = 256;
+
+interface Search {
+  readonly idle: Replica;
+  readonly room: Room;
+  /** Only what is more urgent than that. */
+  readonly below: number;
+  readonly nowMs: number;
+  looks: number;
+  best: Entry | null;
+  gain: number;
+}
+
+/** Finds what an idle replica should take over from the queues of others. */
+export class TakeOver {
+  readonly #fleet: Fleet;
+
+  constructor(fleet: Fleet) {
+    this.#fleet = fleet;
+  }
+
+  /**
+   * The request that gains most from this idle replica: its wait and work where it is against those here. With `instead`
+   * the replica has work of its own, and only what is more urgent than that may come.
+   */
+  best(
+    idle: Replica,
+    orderOf: (replica: Replica) => Order,
+    nowMs: number,
+    instead: Entry | null,
+  ): Entry | null {
+    const below = instead === null ? Infinity : urgencyOf(instead, nowMs);
+    const room = below === 0 ? NO_ROOM : this.#fleet.roomOf(idle, nowMs);
+    if (room === NO_ROOM) return null;
+    const search: Search = { idle, room, below, nowMs, looks: 0, best: null, gain: 0 };
+    for (const from of this.#fleet.replicas.values()) {
+      if (from === idle || from.held.size === 0 || search.looks >= LOOKS_MAX) continue;
+      if (from.held.urgency(nowMs) >= below) search.looks += 1;
+      else this.#look(search, from, orderOf(from));
+    }
+    return search.best;
+  }
+
+  #look(search: Search, from: Replica, order: Order): void {
+    const { idle, room, nowMs } = search;
+    const waits = new ReplicaWaits(this.#fleet, from, nowMs);
+    let before = NOTHING_BEFORE;
+    for (const entry of order.sorted(from.held.values())) {
+      if (++search.looks > LOOKS_MAX || urgencyOf(entry, nowMs) >= search.below) break;
+      const blockedMs = waits.msOf(entry, before);
+      const ahead = Math.max(waits.aheadTokens + before.tokens, blockedMs * waits.tokensPerMs);
+      const there = ahead + WEIGHT * entry.uncachedTokens;
+      const { tokens, requests, kvTokens } = before;
+      before = { tokens: tokens + entry.uncachedTokens, requests: requests + 1, kvTokens };
+      // A queue that cannot move for want of permits is left by whoever may, whatever is measured so far.
+      const isStuck = waits.isStuck && search.best === null;
+      if (there <= search.gain && !isStuck) continue;
+      if (!fits(entry, room) || entry.exclude.includes(idle.id)) continue;
+      const { aheadTokens, uncachedTokens, share } = this.#fleet.choiceOf(idle, entry, nowMs);
+      const gain = there - (aheadTokens + WEIGHT * uncachedTokens) / share;
+      if (gain > search.gain || isStuck) [search.best, search.gain] = [entry, Math.max(0, gain)];
+    }
+  }
+}
