@@ -171,10 +171,8 @@ export class Pool {
   sweep(nowMs: number): Resolved[] {
     const resolved: Resolved[] = [];
     for (const { id } of this.#permits.expired(nowMs)) resolved.push(...this.release(id, "failed", nowMs));
-    for (const entry of [...this.#queue.entries()]) {
-      if (entry.untilMs > nowMs) continue;
-      this.#queue.remove(entry, nowMs);
-      resolved.push({ id: entry.id, answer: refused("waited_too_long", RETRY_NO_REPLICA_MS) });
+    for (const { id } of this.#queue.takeEnded(nowMs)) {
+      resolved.push({ id, answer: refused("waited_too_long", RETRY_NO_REPLICA_MS) });
     }
     this.#fleet.sweep(nowMs);
     return [...resolved, ...this.#serve(nowMs)];
@@ -182,8 +180,7 @@ export class Pool {
 
   /** When something is due if nothing else happens: a permit or a wait runs out, or a held request may be sent. */
   nextDeadlineMs(nowMs: number): number | null {
-    let next = this.#permits.nextExpiryMs();
-    for (const { untilMs } of this.#queue.entries()) next = Math.min(next, untilMs);
+    let next = Math.min(this.#permits.nextExpiryMs(), this.#queue.nextEndMs());
     for (const { held, prefill } of this.#fleet.replicas.values()) {
       if (held.size === 0) continue;
       const below = prefill.belowAtMs(this.#fleet.holding.prefillAheadTokens, nowMs);

@@ -1,6 +1,7 @@
 import { POOL_QUEUE_MAX, POOL_QUEUE_MAX_BYTES } from "../../bounds.ts";
 import type { Band } from "../messages.ts";
 import { BandShares } from "./bands.ts";
+import { Deadlines } from "./deadlines.ts";
 import { type Entry, SMALL_WORK } from "./entry.ts";
 import { FairShares } from "./fairness.ts";
 import type { Fleet } from "./fleet.ts";
@@ -20,6 +21,7 @@ export class HeldQueue {
   readonly #bands = new BandShares();
   readonly #fair = new FairShares();
   readonly #all = new Map<string, Entry>();
+  readonly #ends = new Deadlines();
   readonly errors = new WaitErrors();
   readonly #takeOver: TakeOver;
   #bytes = 0;
@@ -37,8 +39,21 @@ export class HeldQueue {
     return this.#all.get(id);
   }
 
-  entries(): IterableIterator<Entry> {
-    return this.#all.values();
+  /** When the next one has waited as long as it may; infinite when nobody waits. */
+  nextEndMs(): number {
+    return this.#ends.nextMs();
+  }
+
+  /** Those who have, in that order; they are out of the queue. */
+  takeEnded(nowMs: number): Entry[] {
+    const ended: Entry[] = [];
+    for (let id = this.#ends.takeDue(nowMs); id !== null; id = this.#ends.takeDue(nowMs)) {
+      const entry = this.#all.get(id);
+      if (!entry) throw new Error("pool: a wait ended of somebody who does not wait");
+      this.remove(entry, nowMs);
+      ended.push(entry);
+    }
+    return ended;
   }
 
   isFull(bytes: number): boolean {
@@ -47,6 +62,7 @@ export class HeldQueue {
 
   hold(entry: Entry): void {
     this.#all.set(entry.id, entry);
+    this.#ends.set(entry.id, entry.untilMs);
     this.#bytes += entry.work.bytes;
     this.#fair.arrives(entry.work.tenant);
     this.#replicaOf(entry)?.hold(entry);
@@ -55,6 +71,7 @@ export class HeldQueue {
   /** It left, was sent, or its time is over. */
   remove(entry: Entry, nowMs: number): void {
     if (!this.#all.delete(entry.id)) return;
+    this.#ends.delete(entry.id);
     this.#bytes -= entry.work.bytes;
     this.#fair.leaves(entry.work.tenant);
     this.#replicaOf(entry)?.unhold(entry);

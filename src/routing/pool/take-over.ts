@@ -9,6 +9,8 @@ import { NOTHING_BEFORE, ReplicaWaits } from "./waits.ts";
 const WEIGHT = 3;
 /** Held requests that one idle replica looks at; the queue is bounded, its search is too. */
 const LOOKS_MAX = 256;
+/** A queue from which nothing was gained, and an idle replica, neither changed since: time alone changes little so soon. */
+const LOOK_AGAIN_MS = 50;
 
 interface Search {
   readonly idle: Replica;
@@ -21,9 +23,18 @@ interface Search {
   gain: number;
 }
 
+/** How both were when an idle replica found nothing to gain in another's queue. */
+interface Vain {
+  readonly idleRevision: number;
+  readonly fromRevision: number;
+  readonly atMs: number;
+  readonly looks: number;
+}
+
 /** Finds what an idle replica should take over from the queues of others. */
 export class TakeOver {
   readonly #fleet: Fleet;
+  readonly #vain = new WeakMap<Replica, WeakMap<Replica, Vain>>();
 
   constructor(fleet: Fleet) {
     this.#fleet = fleet;
@@ -45,10 +56,33 @@ export class TakeOver {
     const search: Search = { idle, room, below, nowMs, looks: 0, best: null, gain: 0 };
     for (const from of this.#fleet.replicas.values()) {
       if (from === idle || from.held.size === 0 || search.looks >= LOOKS_MAX) continue;
-      if (from.held.urgency(nowMs) >= below) search.looks += 1;
-      else this.#look(search, from, orderOf(from));
+      if (below === Infinity) this.#lookAnew(search, from, orderOf);
+      else if (from.held.urgency(nowMs) < below) this.#look(search, from, orderOf(from));
+      else search.looks += 1;
     }
     return search.best;
+  }
+
+  /** An idle replica is asked at every event, and most events change one replica. */
+  #lookAnew(search: Search, from: Replica, orderOf: (replica: Replica) => Order): void {
+    const { idle, nowMs } = search;
+    const ofIdle = this.#vain.get(idle) ?? new WeakMap<Replica, Vain>();
+    this.#vain.set(idle, ofIdle);
+    const [idleRevision, fromRevision] = [idle.revision, from.revision];
+    const vain = ofIdle.get(from);
+    const isSame = vain?.idleRevision === idleRevision && vain.fromRevision === fromRevision;
+    if (isSame && nowMs - vain.atMs < LOOK_AGAIN_MS) {
+      // As if it had looked: the bound is on how far from home requests are searched, too.
+      search.looks += vain.looks;
+      return;
+    }
+    const [before, looksBefore] = [search.best, search.looks];
+    this.#look(search, from, orderOf(from));
+    const lookedAtAll = search.looks <= LOOKS_MAX && before === null;
+    const looks = search.looks - looksBefore;
+    if (lookedAtAll && search.best === null) {
+      ofIdle.set(from, { idleRevision, fromRevision, atMs: nowMs, looks });
+    }
   }
 
   #look(search: Search, from: Replica, order: Order): void {
