@@ -154,7 +154,9 @@ class Player {
     if (atMs === null || atMs >= this.#sweepAtMs) return;
     this.#sweepAtMs = atMs;
     this.#events.after(Math.max(0, atMs - this.#events.nowMs), () => {
-      if (this.#sweepAtMs === atMs) this.#sweepAtMs = Infinity;
+      // An earlier one took its place; as an object clears its timer.
+      if (this.#sweepAtMs !== atMs) return;
+      this.#sweepAtMs = Infinity;
       for (const sent of this.#options.router.sweep(this.#events.nowMs)) this.#take(sent);
       this.#planSweep();
     });

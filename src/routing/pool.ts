@@ -184,7 +184,7 @@ export class Pool {
     for (const { held, prefill } of this.#fleet.replicas.values()) {
       if (held.size === 0) continue;
       const below = prefill.belowAtMs(this.#fleet.holding.prefillAheadTokens, nowMs);
-      if (below !== null && below > nowMs) next = Math.min(next, below);
+      if (below !== null) next = Math.min(next, below);
     }
     return Number.isFinite(next) ? next : null;
   }

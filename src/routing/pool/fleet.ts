@@ -79,6 +79,11 @@ export class Fleet {
     return Math.max(1, Math.floor(concurrency.limit(ceiling) * share));
   }
 
+  /** Of normal work that it may take now; what a probe is, where its breaker lets only that through. */
+  shareOf({ id }: Replica, nowMs: number): number {
+    return Math.min(1, this.breakers.share(id, nowMs)) || 1 / this.config.concurrencyPerReplica;
+  }
+
   /** Just after a restart the permits of running streams are not back yet: the engines know better. */
   loadOf({ permits, report }: Replica, nowMs: number): number {
     return nowMs - this.#startedAtMs < POOL_RECOVERY_MS ? Math.max(permits, report.running) : permits;
@@ -135,7 +140,7 @@ export class Fleet {
       uncachedTokens: work.promptTokens - cachedTokens,
       requests: this.loadOf(replica, nowMs) + replica.held.size,
       limit: this.limitOf(replica, nowMs),
-      share: Math.min(1, this.breakers.share(replica.id, nowMs)) || 1 / this.config.concurrencyPerReplica,
+      share: this.shareOf(replica, nowMs),
       tokensPerMs: replica.prefill.speed.tokensPerMs,
       kvCacheUsage: replica.report.kvCacheUsage,
       indexTokens: replica.index.tokens,

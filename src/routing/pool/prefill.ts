@@ -126,11 +126,12 @@ export class PrefillAccount {
     return this.#tokens - Math.max(0, Math.min(head.tokens, done));
   }
 
-  /** When fewer than `tokens` will be ahead if only time passes, or null when a first token has to come before. */
+  /** When fewer than `tokens` will be ahead if only time passes; null when they are already, or a first token has to come. */
   belowAtMs(tokens: number, nowMs: number): number | null {
     const head = this.#running.values().next().value;
     if (head === undefined || this.#tokens - head.tokens >= tokens) return null;
-    return nowMs + Math.max(0, this.aheadTokens(nowMs) - tokens) / this.speed.tokensPerMs + 1;
+    const above = this.aheadTokens(nowMs) - tokens;
+    return above < 0 ? null : nowMs + above / this.speed.tokensPerMs + 1;
   }
 
   #headId(): string | undefined {

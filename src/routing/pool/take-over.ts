@@ -1,5 +1,5 @@
 import { urgencyOf } from "./bands.ts";
-import type { Entry } from "./entry.ts";
+import { cachedTokensOf, type Entry } from "./entry.ts";
 import type { Fleet } from "./fleet.ts";
 import type { Order } from "./order.ts";
 import { fits, NO_ROOM, type Replica, type Room } from "./replica.ts";
@@ -15,6 +15,8 @@ const LOOK_AGAIN_MS = 50;
 interface Search {
   readonly idle: Replica;
   readonly room: Room;
+  /** Of normal work that it may take. */
+  readonly share: number;
   /** Only what is more urgent than that. */
   readonly below: number;
   readonly nowMs: number;
@@ -53,7 +55,8 @@ export class TakeOver {
     const below = instead === null ? Infinity : urgencyOf(instead, nowMs);
     const room = below === 0 ? NO_ROOM : this.#fleet.roomOf(idle, nowMs);
     if (room === NO_ROOM) return null;
-    const search: Search = { idle, room, below, nowMs, looks: 0, best: null, gain: 0 };
+    const share = this.#fleet.shareOf(idle, nowMs);
+    const search: Search = { idle, room, share, below, nowMs, looks: 0, best: null, gain: 0 };
     for (const from of this.#fleet.replicas.values()) {
       if (from === idle || from.held.size === 0 || search.looks >= LOOKS_MAX) continue;
       if (below === Infinity) this.#lookAnew(search, from, orderOf);
@@ -100,8 +103,10 @@ export class TakeOver {
       const isStuck = waits.isStuck && search.best === null;
       if (there <= search.gain && !isStuck) continue;
       if (!fits(entry, room) || entry.exclude.includes(idle.id)) continue;
-      const { aheadTokens, uncachedTokens, share } = this.#fleet.choiceOf(idle, entry, nowMs);
-      const gain = there - (aheadTokens + WEIGHT * uncachedTokens) / share;
+      const { work } = entry;
+      const uncachedTokens = work.promptTokens - cachedTokensOf(work, idle.index.hits(work.blocks));
+      const here = idle.boundTokens(nowMs, work.band) + WEIGHT * uncachedTokens;
+      const gain = there - here / search.share;
       if (gain > search.gain || isStuck) [search.best, search.gain] = [entry, Math.max(0, gain)];
     }
   }
