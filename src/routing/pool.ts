@@ -119,7 +119,7 @@ export class Pool {
   release(id: string, outcome: PermitOutcome, nowMs: number): Resolved[] {
     const waiting = this.#queue.get(id);
     if (waiting) {
-      this.#queue.remove(waiting, nowMs);
+      this.#queue.abandon(waiting, nowMs);
       return this.#serve(nowMs);
     }
     const permit = this.#permits.take(id);

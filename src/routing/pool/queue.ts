@@ -50,7 +50,7 @@ export class HeldQueue {
     for (let id = this.#ends.takeDue(nowMs); id !== null; id = this.#ends.takeDue(nowMs)) {
       const entry = this.#all.get(id);
       if (!entry) throw new Error("pool: a wait ended of somebody who does not wait");
-      this.remove(entry, nowMs);
+      this.abandon(entry, nowMs);
       ended.push(entry);
     }
     return ended;
@@ -76,6 +76,12 @@ export class HeldQueue {
     this.#fair.leaves(entry.work.tenant);
     this.#replicaOf(entry)?.unhold(entry);
     this.errors.ended(entry, nowMs);
+  }
+
+  /** It left without being sent: its replica will not have what only this one would have brought. */
+  abandon(entry: Entry, nowMs: number): void {
+    this.remove(entry, nowMs);
+    this.#replicaOf(entry)?.index.forget(entry.work.blocks, entry.hitBlocks);
   }
 
   /** Counts what a request is served, waiting or not. */
