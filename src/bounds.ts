@@ -135,6 +135,8 @@ export const PREFILL_AHEAD_MAX_TOKENS = 512;
 export const FAIR_SLACK_TOKENS = 262_144;
 /** Share of a replica's KV memory that sent requests may take, by their prompt and expected output. */
 export const KV_IN_FLIGHT_MAX = 0.9;
+/** The same for the band `interactive`: the last room is kept for those who are waited for. */
+export const KV_IN_FLIGHT_INTERACTIVE_MAX = 0.95;
 /** The same for the band `batch`: what it leaves is there when somebody urgent comes. */
 export const KV_IN_FLIGHT_BATCH_MAX = 0.8;
 /** Text of one prefix block: about 128 tokens. Smaller ones cost more in every message and in the index. */

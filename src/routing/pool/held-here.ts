@@ -60,10 +60,8 @@ export class HeldHere {
   }
 
   /** Whether none of them wants as little memory as there is. */
-  noneFits({ kvTokens, batchKvTokens }: Room): boolean {
-    const [interactive, normal, batch] = this.#bands;
-    const least = Math.min(interactive!.leastKvTokens, normal!.leastKvTokens);
-    return least > kvTokens && batch!.leastKvTokens > batchKvTokens;
+  noneFits(room: Room): boolean {
+    return BANDS.every((band, rank) => this.#bands[rank]!.leastKvTokens > room[band]);
   }
 }
 

@@ -1,5 +1,6 @@
 import {
   KV_IN_FLIGHT_BATCH_MAX,
+  KV_IN_FLIGHT_INTERACTIVE_MAX,
   KV_IN_FLIGHT_MAX,
   PREFILL_AHEAD_MAX_TOKENS,
   PREFIX_CACHE_DEFAULT_TOKENS,
@@ -15,26 +16,26 @@ import { PrefixIndex } from "./prefix-index.ts";
 /** How a pool holds requests back; the simulator's baselines send at once, with no limit. */
 export interface Holding {
   readonly prefillAheadTokens: number;
-  readonly kvShare: number;
-  readonly kvBatchShare: number;
+  /** Of KV memory, that requests may take when one of this band is sent. */
+  readonly kvShares: Readonly<Record<Band, number>>;
 }
 
 export const HOLDING: Holding = {
   prefillAheadTokens: PREFILL_AHEAD_MAX_TOKENS,
-  kvShare: KV_IN_FLIGHT_MAX,
-  kvBatchShare: KV_IN_FLIGHT_BATCH_MAX,
+  kvShares: {
+    interactive: KV_IN_FLIGHT_INTERACTIVE_MAX,
+    default: KV_IN_FLIGHT_MAX,
+    batch: KV_IN_FLIGHT_BATCH_MAX,
+  },
 };
 
-/** The most KV memory that a request may want to be sent now, below 0 for none at all; less for `batch`. */
-export interface Room {
-  readonly kvTokens: number;
-  readonly batchKvTokens: number;
-}
+/** The most KV memory that a request of each band may want to be sent now, below 0 for none at all. */
+export type Room = Readonly<Record<Band, number>>;
 
-export const NO_ROOM: Room = { kvTokens: -1, batchKvTokens: -1 };
+export const NO_ROOM: Room = { interactive: -1, default: -1, batch: -1 };
 
 export function fits({ work }: Entry, room: Room): boolean {
-  return kvTokensOf(work) <= (work.band === "batch" ? room.batchKvTokens : room.kvTokens);
+  return kvTokensOf(work) <= room[work.band];
 }
 
 /** How much one request's time with a permit moves the mean. */
@@ -119,13 +120,18 @@ export class Replica {
     const { prefill, permits } = this;
     if (prefill.count > 0 && prefill.aheadTokens(nowMs) >= holding.prefillAheadTokens) return NO_ROOM;
     const noBatch = prefill.batch > 0 && Number.isFinite(holding.prefillAheadTokens);
-    const left = (share: number) => {
+    const left = (band: Band) => {
+      const share = holding.kvShares[band];
       if (permits === 0) return Infinity;
       const { cacheTokens, kvCacheUsage } = this.report;
       if (cacheTokens === undefined) return kvCacheUsage <= share ? Infinity : -1;
       return share * cacheTokens - this.kvTokens;
     };
-    return { kvTokens: left(holding.kvShare), batchKvTokens: noBatch ? -1 : left(holding.kvBatchShare) };
+    return {
+      interactive: left("interactive"),
+      default: left("default"),
+      batch: noBatch ? -1 : left("batch"),
+    };
   }
 
   #sized(): void {
