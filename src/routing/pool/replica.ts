@@ -48,6 +48,11 @@ export class Replica {
   permits = 0;
   /** Prompt and expected output of those that have a permit. */
   kvTokens = 0;
+  /**
+   * What the engine's own count was above ours at its last word: answers longer than expected, and requests from before
+   * the pool's restart. Sent up to the brim without it, a replica trips its breaker by its memory.
+   */
+  #unforeseenKvTokens = 0;
   /** Mean time from permit to release; null until one was measured. */
   permitMs: number | null = null;
   readonly index = new PrefixIndex();
@@ -70,6 +75,11 @@ export class Replica {
   /** Differs from before when anything here changed but the time. */
   get revision(): number {
     return this.#revision + this.held.revision + this.prefill.revision + this.index.revision;
+  }
+
+  /** KV memory that counts as taken. */
+  get kvTakenTokens(): number {
+    return this.kvTokens + this.#unforeseenKvTokens;
   }
 
   /** Returns whether it is another process than before: its cache is empty. */
@@ -125,7 +135,7 @@ export class Replica {
       if (permits === 0) return Infinity;
       const { cacheTokens, kvCacheUsage } = this.report;
       if (cacheTokens === undefined) return kvCacheUsage <= share ? Infinity : -1;
-      return share * cacheTokens - this.kvTokens;
+      return share * cacheTokens - this.kvTakenTokens;
     };
     return {
       interactive: left("interactive"),
@@ -135,7 +145,8 @@ export class Replica {
   }
 
   #sized(): void {
-    const { cacheTokens, hostCacheTokens = 0 } = this.report;
+    const { cacheTokens, hostCacheTokens = 0, kvCacheUsage } = this.report;
+    this.#unforeseenKvTokens = Math.max(0, kvCacheUsage * (cacheTokens ?? 0) - this.kvTokens);
     this.index.sized((cacheTokens ?? PREFIX_CACHE_DEFAULT_TOKENS) + hostCacheTokens);
   }
 }

@@ -40,10 +40,10 @@ export class ReplicaWaits {
   readonly #kvRoom: number;
 
   constructor(fleet: Fleet, replica: Replica, nowMs: number) {
-    const { prefill, report, permitMs, kvTokens } = replica;
+    const { prefill, report, permitMs, kvTakenTokens } = replica;
     const { prefillAheadTokens, kvShares } = fleet.holding;
     [this.aheadTokens, this.tokensPerMs] = [prefill.aheadTokens(nowMs), prefill.speed.tokensPerMs];
-    [this.#permitMs, this.#kvTokens] = [permitMs ?? 0, kvTokens];
+    [this.#permitMs, this.#kvTokens] = [permitMs ?? 0, kvTakenTokens];
     [this.#load, this.#limit] = [fleet.loadOf(replica, nowMs), fleet.limitOf(replica, nowMs)];
     this.isStuck = this.#load >= this.#limit;
     this.#prefillAheadTokens = prefillAheadTokens;
