@@ -135,10 +135,12 @@ export const PREFILL_AHEAD_MAX_TOKENS = 512;
 export const FAIR_SLACK_TOKENS = 262_144;
 /** Share of a replica's KV memory that sent requests may take, by their prompt and expected output. */
 export const KV_IN_FLIGHT_MAX = 0.9;
-/** The same for the band `interactive`: the last room is kept for those who are waited for. */
-export const KV_IN_FLIGHT_INTERACTIVE_MAX = 0.95;
-/** The same for the band `batch`: what it leaves is there when somebody urgent comes. */
-export const KV_IN_FLIGHT_BATCH_MAX = 0.8;
+/** The same for `interactive`: above 0.95 a replica's breaker opens, and lengths are estimates. */
+export const KV_IN_FLIGHT_INTERACTIVE_MAX = 0.92;
+/** `batch` leaves that share for the more urgent, or as much as they were sent of late: alone it leaves nothing. */
+export const KV_BATCH_LEAVES_MAX = 0.2;
+/** Of late: some 25 s of eight replicas, so that a pause between two bursts does not give their room away. */
+export const BAND_MIX_TOKENS = 2_097_152;
 /** Text of one prefix block: about 128 tokens. Smaller ones cost more in every message and in the index. */
 export const PREFIX_BLOCK_CHARS = 512;
 /** Blocks named of one prompt: about 64,000 tokens, 4 KiB in a message. */

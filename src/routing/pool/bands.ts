@@ -22,13 +22,23 @@ export function urgencyAt(band: Band, arrivedAtMs: number, nowMs: number): numbe
 export class BandShares {
   readonly #sent: Record<Band, number> = { interactive: 0, default: 0, batch: 0 };
   #total = 0;
+  readonly #windowTokens: number;
+
+  constructor(windowTokens = WINDOW_TOKENS) {
+    this.#windowTokens = windowTokens;
+  }
 
   sent(band: Band, tokens: number): void {
     this.#sent[band] += tokens;
     this.#total += tokens;
-    if (this.#total <= WINDOW_TOKENS) return;
+    if (this.#total <= this.#windowTokens) return;
     for (const one of BANDS) this.#sent[one] /= 2;
     this.#total /= 2;
+  }
+
+  /** Share of the tokens sent that went to more urgent requests than `batch`, 0 … 1. */
+  urgentShare(): number {
+    return this.#total === 0 ? 0 : (this.#total - this.#sent.batch) / this.#total;
   }
 
   /** It has been sent less than its reserved share. */

@@ -1,9 +1,10 @@
-import { HEARTBEAT_SILENCE_MAX_MS, POOL_RECOVERY_MS } from "../../bounds.ts";
+import { BAND_MIX_TOKENS, HEARTBEAT_SILENCE_MAX_MS, POOL_RECOVERY_MS } from "../../bounds.ts";
 import type { ReplicaReport } from "../../contract/report.ts";
 import type { Breakers } from "../breakers.ts";
 import type { PoolConfig, PoolState, ReplicaView } from "../messages.ts";
 import { policyOf } from "../policy/policies.ts";
 import type { Choice, Policy } from "../policy/policy.ts";
+import { BandShares } from "./bands.ts";
 import { cachedTokensOf, type Entry } from "./entry.ts";
 import { fits, type Holding, NO_ROOM, Replica, type Room } from "./replica.ts";
 
@@ -14,6 +15,8 @@ export class Fleet {
   readonly replicas = new Map<string, Replica>();
   readonly breakers: Breakers;
   readonly holding: Holding;
+  /** What each band was sent of late. */
+  readonly mix = new BandShares(BAND_MIX_TOKENS);
   config: PoolConfig = { catalogueVersion: -1, concurrencyPerReplica: 1, tokensPerSecond: null };
   readonly #fixedPolicy: Policy | null;
   #policy: Policy;
@@ -96,7 +99,7 @@ export class Fleet {
 
   /** What it may be sent now. */
   roomOf(replica: Replica, nowMs: number): Room {
-    const room = replica.room(this.holding, nowMs);
+    const room = replica.room(this.holding, this.mix.urgentShare(), nowMs);
     if (room === NO_ROOM) return room;
     return this.loadOf(replica, nowMs) < this.limitOf(replica, nowMs) ? room : NO_ROOM;
   }

@@ -13,6 +13,9 @@ const BASE_PRIOR_MS = 50;
 const OVERDUE_FACTOR = 4;
 const OVERDUE_MS = 2_000;
 
+/** One that is that much later than expected was not cached as believed: all of its prompt counts from then on. */
+const LATE_FACTOR = 1.5;
+
 export interface SavedSpeed {
   readonly tokens: number;
   readonly ms: number;
@@ -55,7 +58,9 @@ export class PrefillSpeed {
 }
 
 interface Running {
+  /** Believed uncached. */
   readonly tokens: number;
+  readonly promptTokens: number;
   readonly batch: boolean;
 }
 
@@ -82,11 +87,11 @@ export class PrefillAccount {
     return this.#batch;
   }
 
-  sent(id: string, tokens: number, batch: boolean, nowMs: number): void {
+  sent(id: string, tokens: number, promptTokens: number, batch: boolean, nowMs: number): void {
     if (this.#running.has(id)) return;
     this.revision += 1;
     if (this.#running.size === 0) this.#headSinceMs = nowMs;
-    this.#running.set(id, { tokens, batch });
+    this.#running.set(id, { tokens, promptTokens, batch });
     this.#tokens += tokens;
     if (batch) this.#batch += 1;
   }
@@ -122,8 +127,13 @@ export class PrefillAccount {
   aheadTokens(nowMs: number): number {
     const head = this.#running.values().next().value;
     if (head === undefined) return 0;
-    const done = (nowMs - this.#headSinceMs) * this.speed.tokensPerMs;
-    return this.#tokens - Math.max(0, Math.min(head.tokens, done));
+    const sinceMs = Math.max(0, nowMs - this.#headSinceMs);
+    const done = sinceMs * this.speed.tokensPerMs;
+    if (done <= head.tokens) return this.#tokens - done;
+    const after = this.#tokens - head.tokens;
+    const expectedMs = head.tokens / this.speed.tokensPerMs + this.speed.baseMs;
+    const isLate = sinceMs > LATE_FACTOR * expectedMs;
+    return isLate ? after + Math.max(0, head.promptTokens - done) : after;
   }
 
   /** When fewer than `tokens` will be ahead if only time passes; null when they are already, or a first token has to come. */

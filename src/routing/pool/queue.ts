@@ -88,6 +88,7 @@ export class HeldQueue {
   served({ work, uncachedTokens }: Entry): void {
     this.#fair.serves(work.tenant, uncachedTokens + OUTPUT_WEIGHT * work.outputTokens);
     this.#bands.sent(work.band, uncachedTokens);
+    this.#fleet.mix.sent(work.band, uncachedTokens);
   }
 
   /** The next one that may be sent to this replica now. */

@@ -1,5 +1,5 @@
 import {
-  KV_IN_FLIGHT_BATCH_MAX,
+  KV_BATCH_LEAVES_MAX,
   KV_IN_FLIGHT_INTERACTIVE_MAX,
   KV_IN_FLIGHT_MAX,
   PREFILL_AHEAD_MAX_TOKENS,
@@ -16,17 +16,18 @@ import { PrefixIndex } from "./prefix-index.ts";
 /** How a pool holds requests back; the simulator's baselines send at once, with no limit. */
 export interface Holding {
   readonly prefillAheadTokens: number;
-  /** Of KV memory, that requests may take when one of this band is sent. */
-  readonly kvShares: Readonly<Record<Band, number>>;
+  /** Of KV memory, that requests may take when one is sent. */
+  readonly kvShare: number;
+  readonly kvInteractiveShare: number;
+  /** Less for `batch`: by as much as the more urgent were sent of late, and at most by this. */
+  readonly batchLeavesMax: number;
 }
 
 export const HOLDING: Holding = {
   prefillAheadTokens: PREFILL_AHEAD_MAX_TOKENS,
-  kvShares: {
-    interactive: KV_IN_FLIGHT_INTERACTIVE_MAX,
-    default: KV_IN_FLIGHT_MAX,
-    batch: KV_IN_FLIGHT_BATCH_MAX,
-  },
+  kvShare: KV_IN_FLIGHT_MAX,
+  kvInteractiveShare: KV_IN_FLIGHT_INTERACTIVE_MAX,
+  batchLeavesMax: KV_BATCH_LEAVES_MAX,
 };
 
 /** The most KV memory that a request of each band may want to be sent now, below 0 for none at all. */
@@ -105,7 +106,8 @@ export class Replica {
     this.#revision += 1;
     this.permits += 1;
     this.kvTokens += kvTokensOf(entry.work);
-    this.prefill.sent(entry.id, entry.uncachedTokens, entry.work.band === "batch", nowMs);
+    const { uncachedTokens, work } = entry;
+    this.prefill.sent(entry.id, uncachedTokens, work.promptTokens, work.band === "batch", nowMs);
     this.index.learn(entry.work.blocks, entry.work.blockTokens);
   }
 
@@ -126,21 +128,20 @@ export class Replica {
   }
 
   /** What there is room for in its queue of prompts and in its memory; permits are the pool's to count. */
-  room(holding: Holding, nowMs: number): Room {
+  room(holding: Holding, urgentShare: number, nowMs: number): Room {
     const { prefill, permits } = this;
     if (prefill.count > 0 && prefill.aheadTokens(nowMs) >= holding.prefillAheadTokens) return NO_ROOM;
     const noBatch = prefill.batch > 0 && Number.isFinite(holding.prefillAheadTokens);
-    const left = (band: Band) => {
-      const share = holding.kvShares[band];
+    const left = (share: number) => {
       if (permits === 0) return Infinity;
       const { cacheTokens, kvCacheUsage } = this.report;
       if (cacheTokens === undefined) return kvCacheUsage <= share ? Infinity : -1;
       return share * cacheTokens - this.kvTakenTokens;
     };
     return {
-      interactive: left("interactive"),
-      default: left("default"),
-      batch: noBatch ? -1 : left("batch"),
+      interactive: left(holding.kvInteractiveShare),
+      default: left(holding.kvShare),
+      batch: noBatch ? -1 : left(holding.kvShare - Math.min(holding.batchLeavesMax, urgentShare)),
     };
   }
 

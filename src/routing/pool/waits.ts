@@ -41,14 +41,14 @@ export class ReplicaWaits {
 
   constructor(fleet: Fleet, replica: Replica, nowMs: number) {
     const { prefill, report, permitMs, kvTakenTokens } = replica;
-    const { prefillAheadTokens, kvShares } = fleet.holding;
+    const { prefillAheadTokens, kvShare } = fleet.holding;
     [this.aheadTokens, this.tokensPerMs] = [prefill.aheadTokens(nowMs), prefill.speed.tokensPerMs];
     [this.#permitMs, this.#kvTokens] = [permitMs ?? 0, kvTakenTokens];
     [this.#load, this.#limit] = [fleet.loadOf(replica, nowMs), fleet.limitOf(replica, nowMs)];
     this.isStuck = this.#load >= this.#limit;
     this.#prefillAheadTokens = prefillAheadTokens;
     const { cacheTokens } = report;
-    this.#kvRoom = cacheTokens === undefined ? Infinity : Math.max(1, kvShares.default * cacheTokens);
+    this.#kvRoom = cacheTokens === undefined ? Infinity : Math.max(1, kvShare * cacheTokens);
   }
 
   /**
