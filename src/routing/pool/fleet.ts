@@ -99,9 +99,12 @@ export class Fleet {
 
   /** What it may be sent now. */
   roomOf(replica: Replica, nowMs: number): Room {
-    const room = replica.room(this.holding, this.mix.urgentShare(), nowMs);
+    const batchLeaves = Math.min(this.holding.batchLeavesMax, this.mix.urgentShare());
+    const room = replica.room(this.holding, batchLeaves, nowMs);
     if (room === NO_ROOM) return room;
-    return this.loadOf(replica, nowMs) < this.limitOf(replica, nowMs) ? room : NO_ROOM;
+    const [load, limit] = [this.loadOf(replica, nowMs), this.limitOf(replica, nowMs)];
+    if (load >= limit) return NO_ROOM;
+    return load < Math.max(1, limit * (1 - batchLeaves)) ? room : { ...room, batch: -1 };
   }
 
   capacity(nowMs: number): number {

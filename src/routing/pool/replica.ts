@@ -19,7 +19,7 @@ export interface Holding {
   /** Of KV memory, that requests may take when one is sent. */
   readonly kvShare: number;
   readonly kvInteractiveShare: number;
-  /** Less for `batch`: by as much as the more urgent were sent of late, and at most by this. */
+  /** Less for `batch`, of permits too: by as much as the more urgent were sent of late, and at most by this. */
   readonly batchLeavesMax: number;
 }
 
@@ -128,7 +128,7 @@ export class Replica {
   }
 
   /** What there is room for in its queue of prompts and in its memory; permits are the pool's to count. */
-  room(holding: Holding, urgentShare: number, nowMs: number): Room {
+  room(holding: Holding, batchLeaves: number, nowMs: number): Room {
     const { prefill, permits } = this;
     if (prefill.count > 0 && prefill.aheadTokens(nowMs) >= holding.prefillAheadTokens) return NO_ROOM;
     const noBatch = prefill.batch > 0 && Number.isFinite(holding.prefillAheadTokens);
@@ -141,7 +141,7 @@ export class Replica {
     return {
       interactive: left(holding.kvInteractiveShare),
       default: left(holding.kvShare),
-      batch: noBatch ? -1 : left(holding.kvShare - Math.min(holding.batchLeavesMax, urgentShare)),
+      batch: noBatch ? -1 : left(holding.kvShare - batchLeaves),
     };
   }
 
