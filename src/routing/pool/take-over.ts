@@ -1,5 +1,5 @@
 import { urgencyOf } from "./bands.ts";
-import { cachedTokensOf, type Entry } from "./entry.ts";
+import { cachedTokensOf, type Entry, kvTokensOf } from "./entry.ts";
 import type { Fleet } from "./fleet.ts";
 import type { Order } from "./order.ts";
 import { fits, NO_ROOM, type Replica, type Room } from "./replica.ts";
@@ -97,8 +97,11 @@ export class TakeOver {
       const blockedMs = waits.msOf(entry, before);
       const ahead = Math.max(waits.aheadTokens + before.tokens, blockedMs * waits.tokensPerMs);
       const there = ahead + WEIGHT * entry.uncachedTokens;
-      const { tokens, requests, kvTokens } = before;
-      before = { tokens: tokens + entry.uncachedTokens, requests: requests + 1, kvTokens };
+      before = {
+        tokens: before.tokens + entry.uncachedTokens,
+        requests: before.requests + 1,
+        kvTokens: before.kvTokens + kvTokensOf(entry.work),
+      };
       // A queue that cannot move for want of permits is left by whoever may, whatever is measured so far.
       const isStuck = waits.isStuck && search.best === null;
       if (there <= search.gain && !isStuck) continue;
