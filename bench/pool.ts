@@ -7,7 +7,7 @@ import { Pool, type Resolved } from "../src/routing/pool.ts";
 /**
  * What one pool's object spends on a request: 32 replicas with full indexes, a queue kept at some length, and for each
  * request all that its object does (acquire with its sweep, first token, end, timers, heartbeats), in real time while
- * engines run in virtual time. Prints one JSON line per length. `node bench/pool.ts [--requests N] [--queue A,B]`
+ * engines run in virtual time. Prints one JSON line per length. `npm run bench:pool -- [--requests N] [--queue A,B]`
  */
 const { values } = parseArgs({
   options: {
