@@ -10,9 +10,10 @@ import { ORIGIN_TOKEN_HEADER, type OriginOrder, signOrder } from "../contract/or
 import { signTicket } from "../contract/usage-ticket.ts";
 import type { Failure } from "../errors.ts";
 import type { PermitOutcome } from "../routing/messages.ts";
+import { gatesOf } from "../routing/reach.ts";
 import type { Exchange } from "./exchange.ts";
 import { measure } from "./measure.ts";
-import { gatesOf, missed, reached } from "./reach.ts";
+import { REACH } from "./reach.ts";
 import type { Reservation } from "./reserve.ts";
 import type { Seat } from "./seat.ts";
 
@@ -87,8 +88,8 @@ export async function callGate(
         });
         measure(exchange.here, seat.candidate, response, Date.now() - sentMs);
         const result = await resultOf(response, abort, exchange.call.model);
-        if (result.kind !== "retry" || !result.poolOut) reached(gatesOf(pool.id));
-        else missed(gatesOf(pool.id), Date.now());
+        if (result.kind !== "retry" || !result.poolOut) REACH.reached(gatesOf(pool.id));
+        else REACH.missed(gatesOf(pool.id), Date.now());
         return result;
       } catch (error) {
         unreachable = String(error);
@@ -97,7 +98,7 @@ export async function callGate(
     }
     // A gate says in time that its engine is silent: one that is silent itself cannot be reached.
     const poolOut = silent ? gates.length === 1 : !abort.signal.aborted;
-    if (poolOut) missed(gatesOf(pool.id), Date.now());
+    if (poolOut) REACH.missed(gatesOf(pool.id), Date.now());
     const failure: Failure = { tag: "origin_failed", internalDetail: unreachable };
     return { kind: "retry", failure, outcome: "failed", died: false, poolOut };
   } finally {

@@ -12,9 +12,10 @@ import { registryReader } from "../durable/stub.ts";
 import { type Failure, FailureError } from "../errors.ts";
 import { type Move, plan } from "../routing/degrade.ts";
 import { type Candidate, mayAsk } from "../routing/rank.ts";
+import { gatesOf } from "../routing/reach.ts";
 import { count } from "../telemetry/metrics.ts";
 import type { Exchange, Terms } from "./exchange.ts";
-import { gatesOf, isMissed } from "./reach.ts";
+import { REACH } from "./reach.ts";
 import { knownProfile } from "./reserve.ts";
 import type { View } from "./view.ts";
 
@@ -161,7 +162,7 @@ export function inTerms(candidates: readonly Candidate[], { regions }: Terms): r
 function firstRegion(candidates: readonly Candidate[]): string | undefined {
   const may = candidates.filter((one) => mayAsk(one) && one.excluded !== "no_replica");
   const nowMs = Date.now();
-  return (may.find(({ pool }) => !isMissed(gatesOf(pool.id), nowMs)) ?? may[0])?.pool.region;
+  return (may.find(({ pool }) => !REACH.isMissed(gatesOf(pool.id), nowMs)) ?? may[0])?.pool.region;
 }
 
 /** What the answer differs in from what was asked for, as `x-meridian-degraded` says it; "none" if in nothing. */

@@ -3,8 +3,9 @@ import type { Model } from "../catalogue.ts";
 import { FailureError } from "../errors.ts";
 import type { Refused, Work } from "../routing/messages.ts";
 import { type Candidate, mayAsk } from "../routing/rank.ts";
+import { gatesOf } from "../routing/reach.ts";
 import type { Exchange } from "./exchange.ts";
-import { gatesOf, isDoubtful, isMissed, mayTry } from "./reach.ts";
+import { REACH } from "./reach.ts";
 import { askPool, type Place, type Seat, type Tried } from "./seat.ts";
 
 /** What is looked for, and where not. */
@@ -16,6 +17,8 @@ export interface Search {
   readonly work: Work;
   /** Whether it may be held in a pool's queue. */
   readonly mayWait: boolean;
+  /** How long it was held in others already. */
+  readonly waitedMs?: number;
   readonly resumes?: boolean;
 }
 
@@ -33,7 +36,7 @@ export async function findPlace(exchange: Exchange, search: Search): Promise<Sea
   }
 }
 
-/** Waits for a place. When its pool gives it up, a pool that has room now takes the request. */
+/** Waits for a place. When its pool gives it up, another takes the request: now, or in what is left of its time. */
 export async function seatOf(exchange: Exchange, search: Search, found: Seat | Place): Promise<Seat> {
   if (found.kind === "seat") return found;
   const fromMs = Date.now();
@@ -42,8 +45,9 @@ export async function seatOf(exchange: Exchange, search: Search, found: Seat | P
   if (taken.kind === "seat") return taken;
   const candidates = search.candidates.filter(({ pool }) => pool.id !== found.candidate.pool.id);
   if (candidates.length === 0 || exchange.request.signal.aborted) throw refusal(exchange, [taken]);
-  const next = await findPlace(exchange, { ...search, candidates, mayWait: false });
-  return next.kind === "seat" ? next : seatOf(exchange, { ...search, candidates }, next);
+  const waitedMs = (search.waitedMs ?? 0) + Date.now() - fromMs;
+  const others = { ...search, candidates, waitedMs };
+  return seatOf(exchange, others, await findPlace(exchange, others));
 }
 
 async function walk(exchange: Exchange, search: Search): Promise<Seat | Place> {
@@ -71,7 +75,7 @@ function groupsOf({ candidates, tried, resumes }: Search): Candidate[][] {
   for (const candidate of may) {
     const { id } = candidate.pool;
     // A stream that is to be carried on has no time for finding out.
-    const isAway = resumes ? isDoubtful(gatesOf(id)) : isMissed(gatesOf(id), nowMs);
+    const isAway = resumes ? REACH.isDoubtful(gatesOf(id)) : REACH.isMissed(gatesOf(id), nowMs);
     groups[tried.get(id)?.out ? 2 : isAway ? 1 : 0].push(candidate);
   }
   return groups;
@@ -91,7 +95,7 @@ async function walkGroup(
   };
   let best: { readonly candidate: Candidate; readonly inMs: number } | null = null;
   for (const [index, candidate] of group.entries()) {
-    const away = later.length === 2 && !mayTry(gatesOf(candidate.pool.id), Date.now());
+    const away = later.length === 2 && !REACH.mayTry(gatesOf(candidate.pool.id), Date.now());
     if (away) {
       later[0]!.push(candidate);
       continue;
@@ -118,9 +122,10 @@ async function walkGroup(
 }
 
 /** How long it may be held in a queue. */
-function waitMsOf({ terms, startByMs }: Exchange, { mayWait }: Search): number {
+function waitMsOf({ terms, startByMs }: Exchange, { mayWait, waitedMs = 0 }: Search): number {
   if (!mayWait) return 0;
-  return Math.max(0, Math.min(POOL_WAIT_MAX_MS, terms.patienceMs, startByMs - Date.now()));
+  const patienceMs = Math.min(POOL_WAIT_MAX_MS, terms.patienceMs) - waitedMs;
+  return Math.max(0, Math.min(patienceMs, startByMs - Date.now()));
 }
 
 function withoutWaitMs({ predictedMs, waitMs }: Candidate): number {

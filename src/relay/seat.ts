@@ -11,8 +11,9 @@ import { type AcquiredStub, type PermitStub, regionPool, type WaitStub } from ".
 import { cellKey, cellsInOrder, shareOf } from "../routing/cells.ts";
 import type { AcquireAsk, Grant, PermitOutcome, PoolConfig, Refused, Work } from "../routing/messages.ts";
 import type { Candidate } from "../routing/rank.ts";
+import { objectOf } from "../routing/reach.ts";
 import type { Exchange } from "./exchange.ts";
-import { mayTry, missed, objectOf, reached } from "./reach.ts";
+import { REACH } from "./reach.ts";
 import { rememberTurned } from "./turned.ts";
 
 /** A place for one call at one replica. Holding it is holding the pool's permit. */
@@ -115,16 +116,16 @@ async function askCell(ask: CellAsk, asked = 0): Promise<Seat | Place | Refused>
   const { pool } = candidate;
   const object = objectOf(pool.id, model.id, cell);
   // Where nobody can be picked without it either, trying is worth the time.
-  if (!mayTry(object, Date.now())) {
+  if (!REACH.mayTry(object, Date.now())) {
     const picked = failStatic(ask);
     if (picked.kind === "seat") return picked;
   }
   let acquired: AcquiredStub;
   try {
     acquired = await acquire(ask);
-    reached(object);
+    REACH.reached(object);
   } catch {
-    missed(object, Date.now());
+    REACH.missed(object, Date.now());
     return failStatic(ask);
   }
   if (!("permit" in acquired)) {

@@ -10,7 +10,7 @@ import type { Work } from "../../src/routing/messages.ts";
 import { Trace } from "../../src/telemetry/trace.ts";
 import { poolAt, ranked } from "../unit/routing/pools.ts";
 
-/** An edge at real objects of pools. In which order it asks them: test/unit/relay/place.test.ts. */
+/** An edge at real objects of pools. In which order it asks them: test/workerd/asking.test.ts. */
 
 const env = bindings as unknown as Env;
 const MODEL = { id: "m", version: 1 } as unknown as Model;

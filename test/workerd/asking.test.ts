@@ -1,15 +1,16 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { ACQUIRE_TIMEOUT_MS, OBJECT_CALL_TIMEOUT_MS, UNREACHED_RETRY_MS } from "../../../src/bounds.ts";
-import type { Model } from "../../../src/catalogue.ts";
-import type { AcquiredStub } from "../../../src/durable/stub.ts";
-import { FailureError } from "../../../src/errors.ts";
-import type { Exchange } from "../../../src/relay/exchange.ts";
-import { findPlace, type Search, seatOf } from "../../../src/relay/place.ts";
-import { gatesOf, isMissed, missed, objectOf, reached } from "../../../src/relay/reach.ts";
-import { markTried, type Seat, type Tried } from "../../../src/relay/seat.ts";
-import type { AcquireAsk, Refused, Work } from "../../../src/routing/messages.ts";
-import { Trace } from "../../../src/telemetry/trace.ts";
-import { poolAt, ranked, state } from "../routing/pools.ts";
+import { ACQUIRE_TIMEOUT_MS, OBJECT_CALL_TIMEOUT_MS, UNREACHED_RETRY_MS } from "../../src/bounds.ts";
+import type { Model } from "../../src/catalogue.ts";
+import type { AcquiredStub } from "../../src/durable/stub.ts";
+import { FailureError } from "../../src/errors.ts";
+import type { Exchange } from "../../src/relay/exchange.ts";
+import { findPlace, type Search, seatOf } from "../../src/relay/place.ts";
+import { REACH } from "../../src/relay/reach.ts";
+import { markTried, type Seat, type Tried } from "../../src/relay/seat.ts";
+import type { AcquireAsk, Refused, Work } from "../../src/routing/messages.ts";
+import { gatesOf, objectOf } from "../../src/routing/reach.ts";
+import { Trace } from "../../src/telemetry/trace.ts";
+import { poolAt, ranked, state } from "../unit/routing/pools.ts";
 
 /** The order in which pools are asked, by objects that answer as they are told; nearest first: a, b, c. */
 
@@ -24,7 +25,7 @@ let run = 0;
 beforeEach(() => {
   vi.useFakeTimers();
   [asked, released, asks] = [[], [], []];
-  for (const pool of POOLS) for (const name of [gatesOf(pool), objectOf(pool, "m", 0)]) reached(name);
+  for (const pool of POOLS) for (const name of [gatesOf(pool), objectOf(pool, "m", 0)]) REACH.reached(name);
 });
 afterEach(() => {
   vi.useRealTimers();
@@ -128,7 +129,7 @@ test("a pool without a gate in reach is never asked again by that request, howev
 });
 
 test("a pool whose gates were missed a moment ago is left to one request in a while", async () => {
-  missed(gatesOf("a"), Date.now());
+  REACH.missed(gatesOf("a"), Date.now());
   const says = { a: grant("a"), b: grant("b"), c: grant("c") };
   expect((await stage(says).seat()).replica).toBe("b-0");
   await vi.advanceTimersByTimeAsync(UNREACHED_RETRY_MS);
@@ -150,7 +151,7 @@ test("an object that is silent is given up sooner where others can be asked, and
   expect(asked).toEqual(["a"]);
   await vi.advanceTimersByTimeAsync(UNREACHED_RETRY_MS);
   expect((await stage({ ...says, a: grant("a", "a-9") }).seat()).replica).toBe("a-9");
-  expect(isMissed(objectOf("a", "m", 0), Date.now())).toBe(false);
+  expect(REACH.isMissed(objectOf("a", "m", 0), Date.now())).toBe(false);
 });
 
 test("the last that can be asked has all the time of a call, and a grant that comes too late is given back", async () => {
@@ -194,5 +195,5 @@ test("an object that breaks its session at once is asked once more, and then don
   const seat = await stage({ a: broken, b: grant("b"), c: grant("c") }).seat();
   expect(seat.candidate.pool.id).toBe("a");
   expect(asked).toEqual(["a", "a", "a", "a"]);
-  expect(isMissed(objectOf("a", "m", 0), Date.now())).toBe(true);
+  expect(REACH.isMissed(objectOf("a", "m", 0), Date.now())).toBe(true);
 });
