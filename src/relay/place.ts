@@ -100,7 +100,6 @@ async function walkGroup(
       later[0]!.push(candidate);
       continue;
     }
-    // Chance is in the order, so the next one is not always the best of the rest.
     const rest = group.slice(index + 1);
     const found = await ask(candidate, rest.length + (best === null ? 0 : 1));
     if (found.kind === "seat") return found;
@@ -109,8 +108,9 @@ async function walkGroup(
       continue;
     }
     const inMs = withoutWaitMs(candidate) + found.predictedWaitMs;
-    const restMs = Math.min(...rest.map(({ predictedMs }) => predictedMs));
-    if (inMs <= Math.min(restMs, best?.inMs ?? Infinity)) return found;
+    // Against the next one, which may take it at once, not against the best of the rest: chance is in the order.
+    const nextMs = rest[0]?.predictedMs ?? Infinity;
+    if (inMs <= Math.min(nextMs, best?.inMs ?? Infinity)) return found;
     found.leave();
     if (best === null || inMs < best.inMs) best = { candidate, inMs };
   }

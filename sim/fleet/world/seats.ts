@@ -113,8 +113,8 @@ async function walk(edge: Edge, request: Request, round: Round): Promise<Seat | 
       continue;
     }
     const inMs = Math.max(0, candidate.predictedMs - candidate.waitMs) + found.place.predictedWaitMs;
-    const restMs = Math.min(...rest.map(({ predictedMs }) => predictedMs));
-    if (inMs <= Math.min(restMs, best?.inMs ?? Infinity)) return wait(edge, request, found.place, round);
+    const nextMs = rest[0]?.predictedMs ?? Infinity;
+    if (inMs <= Math.min(nextMs, best?.inMs ?? Infinity)) return wait(edge, request, found.place, round);
     found.place.leave();
     if (best === null || inMs < best.inMs) best = { candidate, inMs };
   }
