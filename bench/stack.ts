@@ -10,11 +10,11 @@ import { startStack } from "../sim/stack/stack.ts";
 import { POLICIES, type PolicyName } from "../src/catalogue/policy.ts";
 import { table } from "./routing/tables.ts";
 import { type Played, play } from "./stack/play.ts";
-import { conversations, mostCached, SCALE } from "./stack/prompts.ts";
+import { conversations, pooledShare } from "./stack/prompts.ts";
 import { Progress } from "./support/progress.ts";
 
 /**
- * `npm run bench:stack [-- --rate R --requests N --replicas N --policies A,B --json FILE]`: policies against each other
+ * `npm run bench:stack [-- --rate R --requests N --replicas N --cache TOKENS --policies A,B --json FILE]`: policies against each other
  * through the whole local stack, in real time: unmodified OpenAI SDK, edge, objects, gate, simulated replicas. Exits with
  * 1 when the chain from naming blocks to cached tokens does not pay: hits of the default clearly above those by load.
  */
@@ -23,13 +23,12 @@ const { values: flags } = parseArgs({
     rate: { type: "string", default: "10" },
     requests: { type: "string", default: "597" },
     replicas: { type: "string", default: "4" },
+    cache: { type: "string", default: "100000" },
     policies: { type: "string", default: "predicted-ttft,chwbl,session,least-load" },
     json: { type: "string" },
   },
 });
 const SAMPLE = fileURLToPath(new URL("../sim/fleet/traces/conversation-1500.jsonl.gz", import.meta.url));
-/** A replica's memory, of what one GPU of bench:routing has. */
-const CACHE_TOKENS = 400_000 / SCALE;
 const ENGINE_BLOCK_TOKENS = 16;
 /** What teaches pool and edge how long prompts take, before anything counts. */
 const WARM_UP = 40;
@@ -43,6 +42,8 @@ const policies = flags.policies.split(",").map((name): PolicyName => {
 });
 const ratePerSecond = Number(flags.rate);
 const lines = conversations(readTrace(SAMPLE)).slice(0, Number(flags.requests));
+/** A replica's; by default a quarter of what one GPU of bench:routing has, as tokens are. */
+const cacheTokens = Number(flags.cache);
 const plan = simulatedPlan(Number(flags.replicas));
 const stateDir = mkdtempSync(join(tmpdir(), "meridian-bench-"));
 const [port] = (await freePorts(1, 24_000)) as [number];
@@ -50,7 +51,7 @@ const stack = await startStack({
   plan: { ...plan, regions: plan.regions.slice(0, 1) },
   port,
   stateDir,
-  simArgs: ["--num-gpu-blocks", String(CACHE_TOKENS / ENGINE_BLOCK_TOKENS)],
+  simArgs: ["--num-gpu-blocks", String(Math.floor(cacheTokens / ENGINE_BLOCK_TOKENS))],
 });
 const played: Played[] = [];
 try {
@@ -69,15 +70,33 @@ try {
 const byLoad = played.find(({ policy }) => policy === "least-load") ?? played.at(-1)!;
 const figure = (ms: number, baseMs: number) => `${ms.toFixed(0)} (${(ms / baseMs).toFixed(2)})`;
 const percent = (share: number) => (100 * share).toFixed(1);
-const head = ["policy", "mean, ms", "median, ms", "p99, ms", "cached, %", "told to clients, %", "errors"];
+const pooled = pooledShare(lines, cacheTokens * Number(flags.replicas));
+const head = [
+  "policy",
+  "mean, ms",
+  "median, ms",
+  "p99, ms",
+  "cached, %",
+  "of pooled, %",
+  "told, %",
+  "errors",
+];
 const rows = played.map((one) => [
   ...[one.policy, figure(one.meanMs, byLoad.meanMs), figure(one.p50Ms, byLoad.p50Ms)],
-  ...[figure(one.p99Ms, byLoad.p99Ms), percent(one.cachedShare), percent(one.toldShare), String(one.errors)],
+  ...[
+    figure(one.p99Ms, byLoad.p99Ms),
+    percent(one.cachedShare),
+    percent(one.cachedShare / pooled),
+    percent(one.toldShare),
+    String(one.errors),
+  ],
 ]);
 console.log(`\nTime to first token (in brackets: ÷ that of ${byLoad.policy}), ${lines.length} requests at`);
 console.log(
-  `${ratePerSecond}/s on ${flags.replicas} replicas. At most ${percent(mostCached(lines))} % can be cached.\n`,
+  `${ratePerSecond}/s on ${flags.replicas} replicas of ${cacheTokens} tokens each. One cache of all of them would have`,
 );
+console.log(`${percent(pooled)} % of the prompts' tokens (pooled), one without an end ${percent(pooledShare(lines, Infinity))} %.
+`);
 console.log(table(head, rows));
 const learned = played.map(({ learnedMsPerToken }) => learnedMsPerToken?.toFixed(3) ?? "nothing");
 console.log(`\nPrefill as the pool learned it, ms a token: ${learned.join(", ")} (the engines': 0.100)`);

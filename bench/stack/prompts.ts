@@ -1,4 +1,6 @@
+import { castOf } from "../../sim/fleet/cast.ts";
 import { mix32 } from "../../sim/fleet/hash.ts";
+import { pooledHitTokens } from "../../sim/fleet/kv-cache.ts";
 import { TRACE_BLOCK_TOKENS, type TraceLine } from "../../sim/fleet/trace.ts";
 import { encode } from "../../sim/origin/model/tokenizer.ts";
 import { ADJECTIVES, LINKS, NOUNS, VERBS } from "../../sim/origin/model/vocabulary.ts";
@@ -30,16 +32,11 @@ export function conversations(lines: readonly TraceLine[]): TraceLine[] {
   return played.filter(({ blocks }) => turns.get(blocks[1]!)!.length > 1);
 }
 
-/** Share of the prompts' tokens that one cache without an end would have had: what no placement can do better. */
-export function mostCached(lines: readonly TraceLine[]): number {
-  const seen = new Set<number>();
-  let cached = 0;
-  for (const { blocks } of lines) {
-    const known = blocks.findIndex((block) => !seen.has(block));
-    cached += (known < 0 ? blocks.length - 1 : known) * TRACE_BLOCK_TOKENS;
-    for (const block of blocks) seen.add(block);
-  }
-  return cached / lines.reduce((sum, { promptTokens }) => sum + promptTokens, 0);
+/** Share of the prompts' tokens that one cache of so many tokens would have had, all replicas' in one. */
+export function pooledShare(lines: readonly TraceLine[], cacheTokens: number): number {
+  const { calls, sizes } = castOf(lines, { seed: 1, speed: 1, tenants: 1, interactiveShare: null });
+  const promptTokens = lines.reduce((sum, line) => sum + line.promptTokens, 0);
+  return pooledHitTokens(calls, sizes, cacheTokens * SCALE) / promptTokens;
 }
 
 /** `world` is said first, so that nothing is shared with what was played in another one. */

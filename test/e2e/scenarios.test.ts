@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { Child } from "../../sim/stack/child.ts";
 import { simulatedPlan } from "../../sim/stack/plan.ts";
+import { UNREACHED_RETRY_MS } from "../../src/bounds.ts";
 import { NEAR, QUICK, type Region } from "../support/endings.ts";
 import { live, stillHeld } from "../support/held.ts";
 import { eventually, type LedgerEntry, type TestStack, testStack } from "../support/stack.ts";
@@ -29,6 +30,7 @@ afterAll(() => stack?.end());
 interface Asked {
   readonly id: string | null;
   readonly region: string | null;
+  readonly attempts: number;
   /** Why there was no answer, or how it broke off. */
   readonly error: string | null;
 }
@@ -42,11 +44,11 @@ class Crowd {
   readonly #clients: Promise<void>[];
   #over = false;
 
-  constructor(from: Region, { model = "sim-chat", maxRetries = 0 } = {}) {
+  constructor(from: Region, { model = "sim-chat", maxRetries = 0, clients = CLIENTS } = {}) {
     this.#from = from;
     this.#model = model;
     this.#maxRetries = maxRetries;
-    this.#clients = Array.from({ length: CLIENTS }, (_, client) => this.#keepAsking(client));
+    this.#clients = Array.from({ length: clients }, (_, client) => this.#keepAsking(client));
   }
 
   /** Resolves when so many more requests have ended. */
@@ -104,24 +106,26 @@ class Crowd {
   }
 }
 
-function toldIn(headers: Headers): Pick<Asked, "id" | "region"> {
-  return { id: headers.get("x-request-id"), region: headers.get("x-meridian-region") };
+function toldIn(headers: Headers): Omit<Asked, "error"> {
+  const attempts = Number(headers.get("x-meridian-attempts"));
+  return { id: headers.get("x-request-id"), region: headers.get("x-meridian-region"), attempts };
 }
 
 const errorsOf = (asked: readonly Asked[]) => asked.filter(({ error }) => error !== null);
 
-/** Kills all processes of a region, and whatever comes in their place, until it may come back. */
-function killed(region: string): { mayComeBack(): void } {
-  const children: Child[] = [...stack.replicas].flatMap(([id, child]) =>
-    id.startsWith(region) ? [child] : [],
-  );
-  children.push(stack.gates.get(region)!);
+/** Kills processes, and whatever comes in their place, until they may come back. */
+function killed(children: readonly Child[]): { mayComeBack(): void } {
   const kill = () => {
     for (const child of children) child.kill("SIGKILL");
   };
   kill();
   const timer = setInterval(kill, 50);
   return { mayComeBack: () => clearInterval(timer) };
+}
+
+function allOf(region: Region): Child[] {
+  const replicas = [...stack.replicas].filter(([id]) => id.startsWith(region)).map(([, child]) => child);
+  return [stack.gates.get(region)!, ...replicas];
 }
 
 async function entriesAt(replica: string, model: string): Promise<readonly LedgerEntry[]> {
@@ -138,7 +142,7 @@ it("a region dies, returns and dies again", async () => {
   const crowd = new Crowd("eu-west");
   await crowd.servedBy("eu-west");
   for (let deaths = 0; deaths < 2; deaths++) {
-    const death = killed("eu-west");
+    const death = killed(allOf("eu-west"));
     await crowd.after(4 * CLIENTS);
     death.mayComeBack();
     await crowd.servedBy("eu-west");
@@ -147,6 +151,21 @@ it("a region dies, returns and dies again", async () => {
   expect(errorsOf(asked)).toEqual([]);
   const regions = new Set(asked.map(({ region }) => region));
   expect(regions.size).toBeGreaterThan(1);
+});
+
+it("a gate is dead while its pool's object goes on granting: one request in a while finds out", async () => {
+  const crowd = new Crowd("ap-southeast", { clients: 1 });
+  await crowd.after(2);
+  const fromMs = Date.now();
+  const death = killed([stack.gates.get("ap-southeast")!]);
+  await crowd.after(20);
+  const diedMs = Date.now() - fromMs;
+  death.mayComeBack();
+  const asked = await crowd.leave();
+  expect(errorsOf(asked)).toEqual([]);
+  const failedOver = asked.filter(({ attempts }) => attempts > 1).length;
+  expect(failedOver).toBeGreaterThan(0);
+  expect(failedOver).toBeLessThanOrEqual(2 + diedMs / UNREACHED_RETRY_MS);
 });
 
 it("a replica is five times as slow", async () => {
