@@ -1,17 +1,21 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { build } from "esbuild";
+import { build, type Plugin } from "esbuild";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 export const DIST = join(ROOT, "dist");
 
-/** Bundles the Worker into one module, as workerd and wrangler run it. Returns its path. */
-export async function buildWorker(outDir = DIST): Promise<string> {
+/** Bundles the Worker into one module, as workerd and wrangler run it; benchmarks may change parts. Returns its path. */
+export async function buildWorker(
+  outDir = DIST,
+  changes: { readonly entry?: string; readonly plugins?: Plugin[] } = {},
+): Promise<string> {
   mkdirSync(outDir, { recursive: true });
   const outfile = join(outDir, "worker.js");
   await build({
-    entryPoints: [join(ROOT, "src/worker.ts")],
+    entryPoints: [changes.entry ?? join(ROOT, "src/worker.ts")],
+    plugins: changes.plugins ?? [],
     outfile,
     bundle: true,
     format: "esm",

@@ -1,10 +1,14 @@
 /**
- * Every limit, timeout and size of the router, in one place, with its unit in its name. Relations that must
- * hold between them are asserted at the end, so that a careless edit fails at start and not in production.
+ * Every limit, timeout and size of the router, in one place, with its unit in its name; those of the
+ * request path are in bounds/. Relations that must hold between them are asserted at the end, so that a careless edit fails
+ * at start and not in production.
  */
+
+import { QUARANTINE_HERE_MS, RESUME_WITHIN_MS } from "./bounds/resume.ts";
 
 export * from "./bounds/degrade.ts";
 export * from "./bounds/relay.ts";
+export * from "./bounds/resume.ts";
 
 // --- Requests ---------------------------------------------------------------------------------------------
 /** Largest body taken from a client. The isolate has 128 MB and holds bodies while it waits and retries. */
@@ -46,27 +50,6 @@ export const EDGE_GRACE_MS = 2_000;
 export const GATE_ANSWER_MAX_MS = 90_000;
 /** Origin calls for one request before its first byte, the first one included. */
 export const ATTEMPTS_MAX = 3;
-
-// --- Resume: streams that outlive their replica ------------------------------------------------------------
-/** Engines that may die with one request; after that nobody gets it any more. */
-export const DEATHS_MAX = 2;
-/** Replicas that are asked to carry one stream on, before it is given up. */
-export const RESUME_CALLS_MAX = 3;
-/** From the cut to the first byte of the rest; a client sees a pause, no more. */
-export const RESUME_WITHIN_MS = 20_000;
-/** Streams of a region that died do not come back all at once. */
-export const RESUME_JITTER_MS = 400;
-/** Wait before a pool that was full is asked again; jitter of the same size comes on top. */
-export const RESUME_RETRY_MS = 250;
-/** What was sent of one stream is kept up to here; a longer one is not carried on. About 9,000 tokens. */
-export const RESUME_KEPT_MAX_BYTES = 2 * 1024 * 1024;
-/** The same for all streams of an isolate. */
-export const RESUME_KEPT_IN_FLIGHT_MAX_BYTES = 24 * 1024 * 1024;
-/** How often what was sent is taken out of the runtime's buffer: one wake-up, whatever the number of events. */
-export const RESUME_DRAIN_MS = 2_000;
-/** Of a pool's capacity this share may begin to carry streams on within one window: new requests get the rest. */
-export const RESUME_SHARE = 0.25;
-export const RESUME_WINDOW_MS = 1_000;
 
 // --- Objects ----------------------------------------------------------------------------------------------
 /** One call to an object. The runtime's own retries take up to 10 s, which is too long to wait for. */
@@ -224,6 +207,8 @@ export const REPLICA_POLL_TIMEOUT_MS = 2_000;
 export const ABORT_DRAIN_MS = 2_000;
 /** A gate that is told to stop lets its streams run for at most this long. */
 export const GATE_DRAIN_MS = 120_000;
+/** The longest that a drained pool may let its streams run before it hands them over. */
+export const POOL_DRAIN_MAX_MS = 60 * 60_000;
 /** One server-sent event of an engine; a longer one is garbage. */
 export const EVENT_MAX_BYTES = 4 * 1024 * 1024;
 /** One whole JSON answer that is aggregated or relayed. */
@@ -285,13 +270,16 @@ holds(
   POOL_WATCH_TTL_MS / 3 + DIRECTORY_FRESH_MS < STATE_TRUSTED_MS && STATE_TRUSTED_MS < STATE_UNKNOWN_MS,
   "the word of a pool that is well is never mistrusted",
 );
+holds(
+  REPORT_INTERVAL_MS + CATALOGUE_POLL_MS + DIRECTORY_FRESH_MS < QUARANTINE_HERE_MS,
+  "an isolate that saw engines die refuses by itself until all locations have the word",
+);
 holds(LIMIT_MAX * 60_000 < Number.MAX_SAFE_INTEGER, "levels stay exact integers");
 holds(
   OUTPUT_TOKENS_MAX * CHOICES_MAX * WEIGHT_MAX < Number.MAX_SAFE_INTEGER,
   "one request's weight is exact",
 );
 holds(REPORT_INTERVAL_MS < RESERVE_AHEAD_MS, "a stream's reservation outlasts the gap between two reports");
-holds(RESUME_KEPT_MAX_BYTES <= RESUME_KEPT_IN_FLIGHT_MAX_BYTES, "one stream fits into what may be kept");
 holds(RESUME_WITHIN_MS < START_DEADLINE_MS, "an order to carry on is valid as long as it is tried");
 holds(GATE_ANSWER_MAX_MS < 120_000, "the gate answers before the tunnel gives up");
 holds(LISTS_FRESH_MS < LISTS_IN_FORCE_MS, "lists are read again before a request has to wait for them");

@@ -1,47 +1,22 @@
 import { z } from "zod";
-import { DAY_MS, GATES_PER_POOL_MAX, KEY_OVERLAP_DEFAULT_MS, LIMIT_MAX } from "./bounds.ts";
+import { DAY_MS, KEY_OVERLAP_DEFAULT_MS, LIMIT_MAX } from "./bounds.ts";
 import { type Band, bandSchema } from "./catalogue/band.ts";
 import type { Control } from "./catalogue/degrade.ts";
 import { type Model, modelNameSchema } from "./catalogue/model.ts";
+import { LOCATION_HINTS, limit, regionNameSchema, tenantIdSchema } from "./catalogue/names.ts";
+import type { Pool } from "./catalogue/pool.ts";
 
 export * from "./catalogue/band.ts";
 export * from "./catalogue/breakers.ts";
 export * from "./catalogue/degrade.ts";
 export * from "./catalogue/model.ts";
+export * from "./catalogue/names.ts";
+export * from "./catalogue/pool.ts";
 
 /**
  * What operators manage: tenants, keys, models, pools, settings. The same schemas check the admin API, describe it
  * in OpenAPI and type what the objects hold. `id` in `meta` is the schema's name in OpenAPI.
  */
-
-/** Location hints of Durable Objects, in the order of their one-digit codes inside API keys. Only append. */
-export const LOCATION_HINTS = [
-  "wnam",
-  "enam",
-  "sam",
-  "weur",
-  "eeur",
-  "apac",
-  "apac-ne",
-  "apac-se",
-  "oc",
-  "afr",
-  "me",
-] as const;
-export type LocationHint = (typeof LOCATION_HINTS)[number];
-
-const slug = (what: string) =>
-  z
-    .string()
-    .regex(
-      /^[a-z0-9][a-z0-9-]{0,62}$/,
-      `${what}: 1 to 63 of a-z, 0-9 and '-', starting with a letter or digit`,
-    );
-
-export const tenantIdSchema = slug("tenant id");
-export const poolIdSchema = slug("pool id");
-export const regionNameSchema = slug("region");
-const limit = z.number().int().min(1).max(LIMIT_MAX);
 
 /** Absent means: no limit of this kind at this level. */
 export const limitsSchema = z
@@ -186,94 +161,21 @@ export interface KeyRecord {
   readonly defaultPriority?: Band;
 }
 
-/** An origin's address comes from an operator and from nowhere else. */
-const gateUrl = z
-  .string()
-  .max(512)
-  .regex(/^https?:\/\/[^/?#@\s]+$/, "gate URL: scheme and host only, as in https://gate.example.net");
-
-function isSet(names: readonly string[]): boolean {
-  return new Set(names).size === names.length;
-}
-
-const positionSchema = z.strictObject({
-  latitude: z.number().min(-90).max(90),
-  longitude: z.number().min(-180).max(180),
-});
-
-export const poolInputSchema = z
-  .strictObject({
-    id: poolIdSchema.describe("One pool: the replicas behind one region's gates."),
-    region: regionNameSchema,
-    position: positionSchema,
-    hint: z.enum(LOCATION_HINTS).describe("Where the pool's objects live: beside its GPUs."),
-    gates: z
-      .array(gateUrl)
-      .min(1)
-      .max(GATES_PER_POOL_MAX)
-      .refine((gates) => isSet(gates), "the same gate twice"),
-    models: z
-      .array(
-        z.strictObject({
-          model: modelNameSchema,
-          concurrencyPerReplica: z
-            .number()
-            .int()
-            .min(1)
-            .max(10_000)
-            .default(10)
-            .describe("Requests that one replica takes at once."),
-        }),
-      )
-      .min(1)
-      .max(64)
-      .refine((models) => isSet(models.map((entry) => entry.model)), "the same model twice"),
-    tokensPerSecond: limit
-      .optional()
-      .describe(
-        "Tokens per second that the whole pool may serve, as metered by its gates; absent: no such limit.",
-      ),
-    drained: z.boolean().default(false).describe("Takes no new requests."),
-  })
-  .meta({ id: "PoolInput" });
-export type PoolInput = z.infer<typeof poolInputSchema>;
-
-/**
- * A change names only what changes; null takes a setting back. Written out, because `partial()` would keep the
- * defaults: a change that does not mention `drained` would put a drained pool back to work.
- */
-export const poolPatchSchema = z
-  .strictObject({
-    region: regionNameSchema.optional(),
-    position: positionSchema.optional(),
-    hint: z.enum(LOCATION_HINTS).optional(),
-    gates: poolInputSchema.shape.gates.optional(),
-    models: poolInputSchema.shape.models.optional(),
-    tokensPerSecond: limit.nullable().optional(),
-    drained: z.boolean().optional(),
-  })
-  .meta({ id: "PoolPatch" });
-export type PoolPatch = z.infer<typeof poolPatchSchema>;
-
-export interface Pool extends PoolInput {
-  /** The newest version of the gates' secret. What it or the one before signed is accepted. */
-  readonly secretVersion: number;
-  /** From a rotation until its end: some gates do not have the newest secret yet. */
-  readonly rotating?: boolean;
-  readonly version: number;
-  readonly createdAtMs: number;
-}
-
-/** The version of the secret that signs orders for a pool's gates: one that all of them have. */
-export function signingVersion(pool: Pool): number {
-  return pool.rotating ? pool.secretVersion - 1 : pool.secretVersion;
-}
-
 /** Everything routing needs to know that operators decide; versioned as a whole. */
 export interface Catalogue {
   readonly version: number;
   readonly models: readonly Model[];
   readonly pools: readonly Pool[];
+  /** Absent while no engine has died of late. */
+  readonly quarantine?: Quarantine;
   /** What humans have decided about steps of the ladder; absent from a registry of a version before. */
   readonly controls?: readonly Control[];
+}
+
+/** Requests that may be why engines died, by their fingerprints (routing/quarantine.ts). */
+export interface Quarantine {
+  /** Refused until then (epoch milliseconds). */
+  readonly held: readonly { readonly fingerprint: string; readonly untilMs: number }[];
+  /** Present at a death: should one complete, its gate says so. */
+  readonly suspects: readonly string[];
 }

@@ -132,6 +132,11 @@ export async function stopServer(server: VllmServer, graceMs: number): Promise<v
   await killServer(server);
 }
 
+/** Sends a signal to all processes of a vLLM, and waits for nothing. */
+export function signalServer(server: VllmServer, signal: NodeJS.Signals): void {
+  signalGroup(server.pid, signal);
+}
+
 /** Ends vLLM at once, and what its engine may have left behind. */
 export async function killServer(server: VllmServer): Promise<void> {
   signalGroup(server.pid, "SIGKILL");

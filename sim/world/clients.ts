@@ -1,5 +1,5 @@
 import { LEASE_HINT_MS, OBJECT_CALL_TIMEOUT_MS } from "../../src/bounds.ts";
-import type { ReserveAnswer } from "../../src/limits/messages.ts";
+import type { BlockClaim, ReserveAnswer } from "../../src/limits/messages.ts";
 import type { Run } from "./gate.ts";
 import type { Load } from "./schedule.ts";
 import { askOf, PLACES } from "./tenant.ts";
@@ -7,6 +7,11 @@ import type { World } from "./world.ts";
 
 /** Longest pause between a reservation and the engine's start: the origin token allows a minute. */
 const SLOW_START_MAX_MS = 30_000;
+
+/** What is known of a request once it may run. */
+type Admitted = Pick<Run, "id" | "at" | "claim" | "finishEagerly"> & {
+  readonly outputCapTokens: number | null;
+};
 
 /** Clients, and the Workers that they reach: one of each at every place. */
 export class Clients {
@@ -27,10 +32,21 @@ export class Clients {
 
   #arrive(region: number, load: Load): void {
     const world = this.#world;
+    const { endUserLimits, weights } = world.setting;
     const id = `req_${++this.#requests}`;
-    const ask = askOf(id, PLACES[region]!, load.promptTokens);
+    const users = Object.keys(endUserLimits).length > 0 ? [null, "one", "other"] : [null];
+    const ask = askOf(id, PLACES[region]!, load.promptTokens, world.random.pick(users), weights);
     const here = region > 0 && world.events.nowMs < (this.#askHereUntilMs[region] ?? 0);
     const server = here ? region : 0;
+    const drawn = world.isolates[region]!.draw(server, ask);
+    if (drawn !== null) {
+      const { claim, outputCapTokens } = drawn;
+      world.tally.admitted += 1;
+      world.tally.beside += 1;
+      world.tally.drawn += 1;
+      this.#run(region, load, { id, at: server, claim, outputCapTokens, finishEagerly: false });
+      return;
+    }
     let answered = false;
     const reply = (answer: ReserveAnswer, forwarded: boolean) =>
       this.#send(region, server, () => {
@@ -46,12 +62,12 @@ export class Clients {
       if (answered) return;
       answered = true;
       // Whoever admitted it after all gets to know that nothing runs, if this arrives.
-      for (const at of new Set([server, 0])) this.#cancel(region, at, id);
+      for (const at of new Set([server, 0])) this.#cancel(region, at, id, null);
     });
   }
 
   #answered(region: number, load: Load, id: string, answer: ReserveAnswer, forwarded: boolean): void {
-    const { events, random, tally, gates } = this.#world;
+    const { events, tally } = this.#world;
     if (!answer.ok) {
       tally.refused += 1;
       return;
@@ -59,21 +75,28 @@ export class Clients {
     tally.admitted += 1;
     if (!forwarded) tally.beside += 1;
     if (answer.leaseHere) this.#askHereUntilMs[region] = events.nowMs + LEASE_HINT_MS;
+    const { finishEagerly, outputCapTokens } = answer;
     const at = PLACES.indexOf(answer.at);
+    this.#run(region, load, { id, at, claim: null, outputCapTokens, finishEagerly });
+  }
+
+  #run(region: number, load: Load, admitted: Admitted): void {
+    const { events, gates, random } = this.#world;
+    const { at, claim, finishEagerly, id, outputCapTokens } = admitted;
     if (random.chance(30)) {
-      this.#cancel(region, at, id);
+      this.#cancel(region, at, id, claim);
       return;
     }
     const promptTokens = Math.max(1, load.promptTokens + load.missedTokens);
-    const capTokens = answer.outputCapTokens ?? Infinity;
+    const capTokens = outputCapTokens ?? Infinity;
     const run: Run = {
-      id,
-      at,
+      ...{ id, at, claim, finishEagerly },
+      // The first replica may have failed before it made anything.
+      attempt: random.chance(50) ? 1 : 0,
       promptTokens,
       outputTokens: Math.min(load.outputTokens, capTokens),
       tokensPerSecond: load.tokensPerSecond,
       unsent: random.chance(100),
-      finishEagerly: answer.finishEagerly,
       generatedTokens: 0,
       state: "runs",
       retryIn: 0,
@@ -83,8 +106,8 @@ export class Clients {
     events.after(delayMs, () => gates[region]!.start(run));
   }
 
-  #cancel(region: number, at: number, id: string): void {
-    this.#send(region, at, () => this.#world.object(at).end("cancel", id));
+  #cancel(region: number, at: number, id: string, claim: BlockClaim | null): void {
+    this.#send(region, at, () => this.#world.object(at).end("cancel", id, claim ?? undefined));
   }
 
   #send(region: number, at: number, deliver: () => void): void {

@@ -1,9 +1,13 @@
-import type { BudgetReport } from "../../src/limits/messages.ts";
+import type { BlockClaim, BudgetReport } from "../../src/limits/messages.ts";
 import { KEY_ID } from "./tenant.ts";
 
-/** One admitted request at the engine. */
+/** One attempt of an admitted request at an engine. */
 export interface Run {
   readonly id: string;
+  /** A later one carries on where an engine died, and reports no prompt. */
+  readonly attempt: number;
+  /** The block that it was admitted from. */
+  readonly claim: BlockClaim | null;
   /** The object that holds its reservation. */
   readonly at: number;
   readonly promptTokens: number;
@@ -13,7 +17,7 @@ export interface Run {
   readonly unsent: boolean;
   readonly finishEagerly: boolean;
   generatedTokens: number;
-  state: "runs" | "over" | "reported";
+  state: "runs" | "broken" | "over" | "reported";
   /** Seconds until its last word is sent again. */
   retryIn: number;
   retries: number;
@@ -24,7 +28,10 @@ export interface GateWorld {
   after(delayMs: number, run: () => void): void;
   generated(run: Run, tokens: number): void;
   report(region: number, at: number, reports: readonly BudgetReport[], reply: (stop: string[]) => void): void;
-  finish(region: number, at: number, id: string): void;
+  finish(region: number, at: number, run: Run): void;
+  /** Whether a stream's engine dies in this second; then somebody else may carry it on. */
+  breaks(): boolean;
+  carryOn(region: number, run: Run): void;
 }
 
 const TICK_MS = 1_000;
@@ -47,8 +54,8 @@ export class SimGate {
   }
 
   start(run: Run): void {
-    if (this.#runs.has(run.id)) return;
-    this.#runs.set(run.id, run);
+    if (this.#runs.has(nameOf(run))) return;
+    this.#runs.set(nameOf(run), run);
     this.#world.generated(run, run.promptTokens);
     if (this.#ticking) return;
     this.#ticking = true;
@@ -72,11 +79,11 @@ export class SimGate {
       if (run.state === "runs") this.#generate(run);
       else if (--run.retryIn > 0) continue;
       else run.retryIn = 2 ** Math.min(6, ++run.retries);
-      if (run.retries > RETRIES_MAX) this.#runs.delete(run.id);
+      if (run.retries > RETRIES_MAX) this.#runs.delete(nameOf(run));
       else batches.set(run.at, [...(batches.get(run.at) ?? []), run]);
     }
     for (const [at, runs] of batches) {
-      const finals = runs.filter(({ state }) => state === "over");
+      const finals = runs.filter(({ state }) => state !== "runs");
       const reports = runs.map(reportOf);
       this.#world.report(this.#region, at, reports, (stop) => this.#answered(finals, stop));
     }
@@ -87,24 +94,34 @@ export class SimGate {
   #generate(run: Run): void {
     const left = run.promptTokens + run.outputTokens - run.generatedTokens;
     this.#world.generated(run, Math.min(left, run.tokensPerSecond));
-    if (left <= run.tokensPerSecond) this.#end(run);
+    if (left <= run.tokensPerSecond) {
+      this.#end(run);
+      // What nobody got of one JSON is made anew from its prompt on, and is no part of this model.
+    } else if (!run.unsent && this.#world.breaks()) {
+      run.state = "broken";
+      this.#world.carryOn(this.#region, run);
+    }
   }
 
   #end(run: Run): void {
     run.state = "over";
-    if (run.finishEagerly) this.#world.finish(this.#region, run.at, run.id);
+    if (run.finishEagerly) this.#world.finish(this.#region, run.at, run);
   }
 
   #answered(finals: readonly Run[], stop: readonly string[]): void {
     for (const run of finals) {
       run.state = "reported";
-      this.#runs.delete(run.id);
+      this.#runs.delete(nameOf(run));
     }
-    for (const id of stop) {
-      const run = this.#runs.get(id);
-      if (run?.state === "runs") this.#end(run);
+    for (const run of this.#runs.values()) {
+      if (run.state === "runs" && stop.includes(run.id)) this.#end(run);
     }
   }
+}
+
+/** A stream may be carried on at the gate whose engine broke it off. */
+function nameOf({ attempt, id }: Run): string {
+  return `${id}/${attempt}`;
 }
 
 function reportOf(run: Run): BudgetReport {
@@ -113,10 +130,11 @@ function reportOf(run: Run): BudgetReport {
     requestId: run.id,
     keyId: KEY_ID,
     model: "m",
-    attempt: 0,
+    attempt: run.attempt,
     usage: { promptTokens: run.promptTokens, cachedTokens: 0, outputTokens },
     final: run.state === "over",
     tokensPerSecond: run.tokensPerSecond,
     unsent: run.unsent && run.state === "runs",
+    ...(run.claim === null ? {} : { block: run.claim }),
   };
 }

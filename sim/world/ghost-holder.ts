@@ -1,6 +1,7 @@
 import { minus } from "../../src/limits/lease.ts";
 import { free, type LeaseAccount } from "../../src/limits/lease-holder.ts";
 import type { Lease } from "../../src/limits/lease-home.ts";
+import { hasRun } from "../../src/limits/reservation.ts";
 import type { Store } from "./store.ts";
 import { check } from "./violation.ts";
 
@@ -15,7 +16,11 @@ export class HolderGhost {
   }
 
   step(store: Store<LeaseAccount>, atHome: (scope: string) => Lease | undefined): void {
-    const admitted = [...store.touched].filter((id) => !this.#known.has(id));
+    // What leaves a block was admitted with the block; what is admitted on trust rests on no lease.
+    const fresh = [...store.touched].filter((id) => !this.#known.has(id));
+    const claimed = store.touchedBlocks.size > 0;
+    const admitted = claimed ? [] : fresh.filter((id) => !store.onTrust.has(id));
+    const blocks = [...store.touchedBlocks].filter((id) => !this.#known.has(id));
     for (const scope of store.scopes()) {
       const after = store.account(scope)!;
       const before = this.#seen.get(scope);
@@ -28,9 +33,13 @@ export class HolderGhost {
         const { scopes, state } = store.reservation(id)!;
         if (scopes.includes(scope) && state === "open") this.#admits(after, lease);
       }
+      for (const id of blocks) {
+        const { scopes, state } = store.block(id)!;
+        if (scopes.includes(scope) && state === "open") this.#admits(after, lease);
+      }
       this.#seen.set(scope, after);
     }
-    for (const id of admitted) this.#known.add(id);
+    for (const id of [...fresh, ...blocks]) this.#known.add(id);
   }
 
   /** I6: what an object knows when it comes back is what it knew. */
@@ -54,11 +63,18 @@ export class HolderGhost {
     let tokens = 0;
     let requests = 0;
     let open = 0;
+    for (const id of new Set([...store.live, ...store.touchedBlocks])) {
+      const block = store.block(id)!;
+      if (!block.scopes.includes(account.scope)) continue;
+      tokens += block.heldTokens;
+      requests += block.heldRequests;
+      open += block.heldRequests;
+    }
     for (const id of new Set([...store.open, ...store.touched])) {
       const reservation = store.reservation(id)!;
       if (!reservation.scopes.includes(account.scope)) continue;
       tokens += reservation.heldTokens;
-      requests += reservation.state === "open" ? 1 : 0;
+      requests += reservation.state === "open" && !hasRun(reservation) ? 1 : 0;
       open += reservation.running ? 1 : 0;
     }
     const same = account.heldTokens === tokens && account.heldRequests === requests && account.open === open;
@@ -78,7 +94,8 @@ export class HolderGhost {
     const left = free(after);
     for (const kind of ["tokens", "requests", "slots"] as const) {
       check(
-        gave[kind] === 0 || left[kind] >= 0,
+        // On trust what is free is given up first, and then held beyond it.
+        gave[kind] === 0 || left[kind] >= 0 || store.onTrust.size > 0,
         "I1",
         () => `${this.#holder} returned ${kind} that it holds`,
       );

@@ -1,10 +1,11 @@
 import { DAY_MS } from "../../src/bounds.ts";
 import type { Limits } from "../../src/catalogue.ts";
 import { type Account, committed } from "../../src/limits/account.ts";
+import { limitsOf } from "../../src/limits/book.ts";
 import { UNITS_PER_TOKEN } from "../../src/limits/bucket.ts";
 import { NONE, plus, type Quantity } from "../../src/limits/lease.ts";
 import { type Lease, outstanding } from "../../src/limits/lease-home.ts";
-import { limitsOf } from "../../src/limits/ledger.ts";
+import { hasRun } from "../../src/limits/reservation.ts";
 import { roll, spentTokens } from "../../src/limits/window.ts";
 import { Sliding } from "./intervals.ts";
 import type { Store } from "./store.ts";
@@ -42,7 +43,7 @@ export class HomeGhost {
       this.#counters(store, after, leases);
       const used = usedSince(store, scope, seen?.leases ?? new Map(), leases);
       this.#bucket(limits, seen, after, used, latestMs);
-      this.#requests(store, limits, seen, after);
+      this.#requests(limits, seen, after);
       this.#day(limits, seen?.account, after, used);
       this.#places(limits, seen?.account, after);
       this.#seen.set(scope, { account: after, leases, limits });
@@ -64,13 +65,27 @@ export class HomeGhost {
   #counters(store: Store<Account>, account: Account, leases: ReadonlyMap<string, Lease>): void {
     const { scope } = account;
     let heldTokens = 0;
+    let heldRequests = 0;
     let open = 0;
+    for (const id of new Set([...store.live, ...store.touchedBlocks])) {
+      const block = store.block(id)!;
+      if (!block.scopes.includes(scope)) continue;
+      heldTokens += block.heldTokens;
+      heldRequests += block.heldRequests;
+      open += block.heldRequests;
+    }
     for (const id of new Set([...store.open, ...store.touched])) {
       const reservation = store.reservation(id)!;
       if (!reservation.scopes.includes(scope)) continue;
       heldTokens += reservation.heldTokens;
+      heldRequests += reservation.state === "open" && !hasRun(reservation) ? 1 : 0;
       open += reservation.running ? 1 : 0;
     }
+    check(
+      account.heldRequests === heldRequests,
+      "I1",
+      () => `home holds ${account.heldRequests} requests, not ${heldRequests}`,
+    );
     check(
       account.heldTokens === heldTokens,
       "I1",
@@ -112,18 +127,18 @@ export class HomeGhost {
     check(fits, "I2", () => `${after.scope} could spend more than ${tokensPerMinute}`);
   }
 
-  #requests(store: Store<Account>, limits: Limits, seen: Seen | undefined, after: Account): void {
+  #requests(limits: Limits, seen: Seen | undefined, after: Account): void {
     const { requestsPerMinute } = limits;
     if (requestsPerMinute === undefined || seen === undefined) return;
     const { account: before } = seen;
     const rate = Math.max(requestsPerMinute, seen.limits.requestsPerMinute ?? 0);
-    const voided = [...store.touched].filter((id) => store.reservation(id)!.state === "void").length;
-    const units = ({ requests, leased }: Account) => requests.levelUnits + leased.requests * UNITS_PER_TOKEN;
+    const units = ({ heldRequests, leased, requests }: Account) =>
+      requests.levelUnits + (heldRequests + leased.requests) * UNITS_PER_TOKEN;
     const elapsedMs = after.requests.atMs - before.requests.atMs;
-    const most = units(before) + rate * elapsedMs + voided * UNITS_PER_TOKEN;
+    const most = units(before) + rate * elapsedMs;
     check(units(after) <= most, "I5", () => `requests of ${after.scope} came from nowhere`);
-    // What comes back may stand above the bucket until its next use; so may what a lowered limit finds outstanding.
-    const whole = Math.max(requestsPerMinute * UNITS_PER_TOKEN, units(before)) + voided * UNITS_PER_TOKEN;
+    // A lowered limit may find more outstanding than it is, and refill up to then was at the old one.
+    const whole = Math.max(rate * UNITS_PER_TOKEN, units(before));
     check(units(after) <= whole, "I2", () => `${after.scope} could make over ${requestsPerMinute} requests`);
   }
 

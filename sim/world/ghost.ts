@@ -1,7 +1,11 @@
 import { DAY_MS } from "../../src/bounds.ts";
+import type { Weights } from "../../src/catalogue.ts";
+import { limitsOf } from "../../src/limits/book.ts";
 import { available } from "../../src/limits/bucket.ts";
-import { limitsOf } from "../../src/limits/ledger.ts";
+import type { Drawn } from "../../src/limits/spender.ts";
+import { weightedUsage } from "../../src/limits/weights.ts";
 import type { Run } from "./gate.ts";
+import { BlockGhost } from "./ghost-block.ts";
 import { HolderGhost } from "./ghost-holder.ts";
 import { HomeGhost, type HomeStep } from "./ghost-home.ts";
 import type { SimHolder } from "./holder.ts";
@@ -12,8 +16,11 @@ import { check } from "./violation.ts";
 
 /** A request that runs, as only the ghost sees it: what was made of it and how much of that nothing covers. */
 interface Watched {
-  readonly run: Run;
+  /** Its attempts, the latest last. */
+  readonly runs: Run[];
   readonly scopes: readonly string[];
+  /** Weighted, over all attempts. */
+  madeTokens: number;
   uncoveredTokens: number;
 }
 
@@ -47,6 +54,10 @@ export class Ghost {
   readonly #holderGhosts: readonly HolderGhost[];
   readonly #scopes = new Map<string, ScopeWatch>();
   readonly #runs = new Map<string, Watched>();
+  readonly #blocks = new BlockGhost();
+  /** Requests that were admitted beyond what the budget could prove. */
+  readonly #onTrust = new Set<string>();
+  readonly #weights: Weights;
   /** After the limit was lowered: places of the old one that may still be taken. */
   #drainPlaces = 0;
   overrunTokens = 0;
@@ -54,8 +65,9 @@ export class Ghost {
   settledTokens = 0;
   steps = 0;
 
-  constructor(home: SimHome, holders: readonly SimHolder[]) {
+  constructor(home: SimHome, holders: readonly SimHolder[], weights: Weights) {
     this.#home = home;
+    this.#weights = weights;
     this.#holders = holders;
     this.#holderGhosts = holders.map(({ region }) => new HolderGhost(PLACES[region]!));
   }
@@ -75,7 +87,10 @@ export class Ghost {
         this.#home.store.lease(PLACES[region]!, scope),
       );
     }
+    for (const id of store.onTrust) this.#trusted(region, id);
     for (const id of store.touched) this.#cover(id, 0);
+    const { clock } = region === 0 ? this.#home : this.#holders[region - 1]!;
+    for (const id of this.#blocks.step(store, clock.nowMs())) this.#cover(id, 0);
   }
 
   /** An object came back from a crash or an eviction. */
@@ -84,11 +99,21 @@ export class Ghost {
     else this.#holderGhosts[region - 1]!.returned(this.#holders[region - 1]!.store);
   }
 
-  /** A request starts. I6: whatever was answered is in a row. */
+  drew(at: number, { claim }: Drawn): void {
+    this.#blocks.drew(claim, this.#store(at).block(claim.id));
+  }
+
+  /** An attempt makes something. I6: whatever was answered is in a row. */
   started(run: Run): void {
-    const reservation = this.#reservation(run.at, run.id);
-    check(reservation !== undefined, "I6", () => `${run.id} runs, and its reservation is lost`);
-    this.#runs.set(run.id, { run, scopes: reservation!.scopes, uncoveredTokens: 0 });
+    const known = this.#runs.get(run.id);
+    if (known) {
+      if (!known.runs.includes(run)) known.runs.push(run);
+      return;
+    }
+    const from = this.#reservation(run.at, run.id) ?? (run.claim && this.#store(run.at).block(run.claim.id));
+    check(from !== undefined && from !== null, "I6", () => `${run.id} runs, and its reservation is lost`);
+    this.#runs.set(run.id, { runs: [run], scopes: from!.scopes, madeTokens: 0, uncoveredTokens: 0 });
+    if (run.claim !== null) this.#blocks.started(run.claim, run.id);
     const places = this.#runningPlaces();
     const { concurrentRequests = Infinity } = limitsOf(this.#home.store.record, "tenant");
     const most = Math.max(concurrentRequests, this.#drainPlaces);
@@ -96,7 +121,13 @@ export class Ghost {
   }
 
   /** Tokens were made. Called after `run.generatedTokens` has grown. */
-  made(run: Run, tokens: number): void {
+  made(run: Run): void {
+    const watched = this.#runs.get(run.id)!;
+    const usage = watched.runs.map(({ generatedTokens, promptTokens }) => {
+      return { promptTokens, cachedTokens: 0, outputTokens: generatedTokens - promptTokens, final: true };
+    });
+    const tokens = weightedUsage(usage, this.#weights) - watched.madeTokens;
+    watched.madeTokens += tokens;
     this.madeTokens += tokens;
     this.#cover(run.id, tokens);
   }
@@ -119,24 +150,55 @@ export class Ghost {
   /** I4, as it really is: requests that run and whose reservation says so. */
   #runningPlaces(): number {
     let places = 0;
-    for (const { run } of this.#runs.values()) {
-      if (run.state === "runs" && this.#reservation(run.at, run.id)?.running) places += 1;
+    for (const { runs } of this.#runs.values()) {
+      const run = runs.at(-1)!;
+      // What is admitted on trust keeps to its tokens and to nothing else.
+      if (run.state === "runs" && !this.#onTrust.has(run.id) && this.#holdsPlace(run)) places += 1;
     }
     return places;
   }
 
+  #holdsPlace({ at, claim, id }: Run): boolean {
+    const reservation = this.#reservation(at, id);
+    return reservation ? reservation.running : claim !== null && this.#isLive(at, claim.id);
+  }
+
+  #isLive(at: number, block: string): boolean {
+    const known = this.#store(at).block(block);
+    return known !== undefined && known.state !== "over";
+  }
+
+  #store(at: number) {
+    return at === 0 ? this.#home.store : this.#holders[at - 1]!.store;
+  }
+
   #reservation(at: number, id: string) {
-    return (at === 0 ? this.#home.store : this.#holders[at - 1]!.store).reservation(id);
+    return this.#store(at).reservation(id);
+  }
+
+  /** What was just admitted on trust beyond all that its lease had free is overrun from now on. */
+  #trusted(region: number, id: string): void {
+    this.#onTrust.add(id);
+    const { heldTokens, scopes } = this.#reservation(region, id)!;
+    const nowMs = this.#home.clock.latestMs();
+    for (const scope of scopes) {
+      const beyond = Math.min(heldTokens, this.#holderGhosts[region - 1]!.overdraftTokens(scope));
+      const watch = this.#watch(scope);
+      this.#refill(watch);
+      watch.intervals.overran(beyond);
+      watch.overran.add(nowMs, beyond);
+      if (scope === "tenant") this.overrunTokens += beyond;
+    }
   }
 
   /** I7: what is settled of a request only grows, and never beyond what was made of it. */
   #settledOnce(region: number, id: string): void {
     const watched = this.#runs.get(id);
-    if (watched?.run.at !== region) return;
+    if (watched === undefined || watched.runs[0]!.at !== region) return;
     const { settledTokens } = this.#reservation(region, id)!;
-    const { generatedTokens } = watched.run;
-    check(settledTokens <= generatedTokens, "I7", () => {
-      return `${settledTokens} tokens of ${id} are settled, ${generatedTokens} were made`;
+    const { madeTokens } = watched;
+    check(settledTokens <= madeTokens, "I7", () => {
+      return `${settledTokens} tokens of ${id} are settled, ${madeTokens} were made`;
     });
   }
 
@@ -144,10 +206,13 @@ export class Ghost {
   #cover(id: string, madeTokens: number): void {
     const watched = this.#runs.get(id);
     if (!watched) return;
-    const { run, scopes } = watched;
-    const reservation = this.#reservation(run.at, id);
-    const covered = reservation ? reservation.settledTokens + reservation.heldTokens : 0;
-    const uncovered = Math.max(0, run.generatedTokens - covered);
+    const { runs, scopes } = watched;
+    const { at, claim } = runs[0]!;
+    const reservation = this.#reservation(at, id);
+    if (reservation && claim) this.#blocks.isClaimed(claim, id);
+    const waiting = claim !== null && this.#isLive(at, claim.id) ? claim.tokens : 0;
+    const covered = reservation ? reservation.settledTokens + reservation.heldTokens : waiting;
+    const uncovered = Math.max(0, watched.madeTokens - covered);
     const overrun = Math.max(0, uncovered - watched.uncoveredTokens);
     watched.uncoveredTokens = uncovered;
     this.overrunTokens += overrun;

@@ -1,15 +1,27 @@
 import { FIRST_STEP_TOKENS, LEASE_TTL_MS, OBJECT_CALL_TIMEOUT_MS } from "../../src/bounds.ts";
+import type { Sizing } from "../../src/limits/block.ts";
+import type { Book } from "../../src/limits/book.ts";
 import { type Demand, demanded, extended, NO_DEMAND, wanted } from "../../src/limits/demand.ts";
 import { isNone, type Quantity, type Renewal } from "../../src/limits/lease.ts";
 import { free, isClosed, type LeaseAccount, newLease } from "../../src/limits/lease-holder.ts";
-import type { BudgetReport, ReserveAnswer, ReserveAsk } from "../../src/limits/messages.ts";
+import type {
+  BlockAnswer,
+  BlockAsk,
+  BlockClaim,
+  BlockTold,
+  BudgetReport,
+  ReserveAnswer,
+  ReserveAsk,
+} from "../../src/limits/messages.ts";
+import { expireBlocks, takeBlocks } from "./blocks.ts";
 import type { RenewReply } from "./home.ts";
 import { SimObject } from "./object.ts";
 import type { Protocol } from "./protocol.ts";
 import { KEY_ID, PLACES } from "./tenant.ts";
 
-/** How a holder reaches its home. */
+/** How a holder reaches its home, and time. */
 export interface HomeLink {
+  after(delayMs: number, run: () => void): void;
   reserve(ask: ReserveAsk, reply: (answer: ReserveAnswer) => void): void;
   renew(messages: readonly Renewal[], reply: (answer: RenewReply) => void): void;
 }
@@ -42,7 +54,49 @@ export class SimHolder extends SimObject<LeaseAccount> {
         return;
       }
       this.#renew(nowMs);
-      this.afterwards(() => this.home.reserve(ask, (decided) => reply(decided, true)));
+      let decided = false;
+      const decide = (answered: ReserveAnswer) => {
+        if (decided) return;
+        decided = true;
+        reply(answered, true);
+      };
+      const life = this.#life;
+      this.afterwards(() => {
+        this.home.reserve(ask, decide);
+        const allowanceTokens = this.store.record.tenant.softAllowanceTokens;
+        if (allowanceTokens === 0) return;
+        this.home.after(OBJECT_CALL_TIMEOUT_MS / 2, () => {
+          if (decided || life !== this.#life) return;
+          decided = true;
+          this.#onTrust(ask, allowanceTokens, reply);
+        });
+      });
+    });
+  }
+
+  /** The home is out of reach. */
+  #onTrust(
+    ask: ReserveAsk,
+    allowanceTokens: number,
+    reply: (answer: ReserveAnswer, forwarded: boolean) => void,
+  ): void {
+    this.step((nowMs) => {
+      const { store } = this;
+      const seen: Book<LeaseAccount> = {
+        record: store.record,
+        purse: this.protocol.softPurse(allowanceTokens),
+        account: (scope) => store.account(scope),
+        reservation: (id) => store.reservation(id),
+        block: (id) => store.block(id),
+      };
+      const { answer, change } = this.protocol.reserve(seen, ask, nowMs);
+      store.apply(change);
+      if (change) store.onTrust.add(ask.requestId);
+      this.wakeBy(change?.reservation.deadlineMs ?? null);
+      const here = answer.ok
+        ? { ...answer, at: PLACES[this.region]!, leaseHere: true, mode: "soft" as const }
+        : answer;
+      this.afterwards(() => reply(here, false));
     });
   }
 
@@ -66,8 +120,26 @@ export class SimHolder extends SimObject<LeaseAccount> {
     });
   }
 
-  end(how: "finish" | "cancel", requestId: string): void {
-    this.step((nowMs) => this.store.apply(this.protocol[how](this.store, requestId, nowMs)));
+  end(how: "finish" | "cancel", requestId: string, claim?: BlockClaim): void {
+    this.step((nowMs) => this.store.apply(this.protocol[how](this.store, requestId, nowMs, claim)));
+  }
+
+  blocks(
+    ask: BlockAsk | null,
+    told: readonly BlockTold[],
+    sizing: Sizing,
+    reply: (answer: BlockAnswer) => void,
+  ): void {
+    this.step((nowMs) => {
+      const { answer, deadlineMs } = takeBlocks(this.store, this.protocol, ask, told, sizing, nowMs);
+      this.wakeBy(deadlineMs);
+      for (const scope of answer.ok ? this.#drawnScopes() : []) {
+        const demand = this.#demand.get(scope) ?? NO_DEMAND;
+        if (answer.ok) this.#demand.set(scope, demanded(demand, answer.tokens, nowMs, answer.requests));
+      }
+      if (this.#renewalDue(nowMs)) this.#renew(nowMs);
+      this.afterwards(() => reply(answer));
+    });
   }
 
   recalled(scope: string, keepTokens: number): void {
@@ -78,6 +150,7 @@ export class SimHolder extends SimObject<LeaseAccount> {
   }
 
   override tidy(nowMs: number): number | null {
+    expireBlocks(this.store, this.protocol, nowMs);
     for (const id of this.store.due(nowMs)) this.store.apply(this.protocol.expire(this.store, id, nowMs));
     let open = false;
     for (const scope of this.#scopes()) {
@@ -122,12 +195,15 @@ export class SimHolder extends SimObject<LeaseAccount> {
   }
 
   #note(ask: ReserveAsk, nowMs: number): void {
-    const { record } = this.store;
-    const keyIsLimited = Object.keys(record.keys[0]!.limits).length > 0;
-    for (const scope of ["tenant", ...(keyIsLimited ? [`key:${KEY_ID}`] : [])]) {
+    for (const scope of this.#drawnScopes()) {
       const tokens = ask.promptTokens + FIRST_STEP_TOKENS;
       this.#demand.set(scope, demanded(this.#demand.get(scope) ?? NO_DEMAND, tokens, nowMs));
     }
+  }
+
+  #drawnScopes(): string[] {
+    const keyIsLimited = Object.keys(this.store.record.keys[0]!.limits).length > 0;
+    return ["tenant", ...(keyIsLimited ? [`key:${KEY_ID}`] : [])];
   }
 
   #wanted(scope: string, nowMs: number): Quantity {

@@ -1,11 +1,21 @@
 import type { TenantRecord } from "../../src/catalogue.ts";
 import { type Account, newAccount } from "../../src/limits/account.ts";
+import type { Sizing } from "../../src/limits/block.ts";
+import { limitsOf } from "../../src/limits/book.ts";
 import { type Demand, demanded, earnsLease, NO_DEMAND } from "../../src/limits/demand.ts";
 import type { LeaseTerms, Renewal } from "../../src/limits/lease.ts";
 import { writeOffMs } from "../../src/limits/lease-home.ts";
-import { limitsOf } from "../../src/limits/ledger.ts";
-import type { BudgetReport, ReserveAnswer, ReserveAsk } from "../../src/limits/messages.ts";
+import type {
+  BlockAnswer,
+  BlockAsk,
+  BlockClaim,
+  BlockTold,
+  BudgetReport,
+  ReserveAnswer,
+  ReserveAsk,
+} from "../../src/limits/messages.ts";
 import { isHomeShort } from "../../src/limits/share.ts";
+import { expireBlocks, takeBlocks } from "./blocks.ts";
 import { SimObject } from "./object.ts";
 import type { Protocol } from "./protocol.ts";
 import { PLACES } from "./tenant.ts";
@@ -80,8 +90,21 @@ export class SimHome extends SimObject<Account> {
     });
   }
 
-  end(how: "finish" | "cancel", requestId: string): void {
-    this.step((nowMs) => this.store.apply(this.protocol[how](this.store, requestId, nowMs)));
+  end(how: "finish" | "cancel", requestId: string, claim?: BlockClaim): void {
+    this.step((nowMs) => this.store.apply(this.protocol[how](this.store, requestId, nowMs, claim)));
+  }
+
+  blocks(
+    ask: BlockAsk | null,
+    told: readonly BlockTold[],
+    sizing: Sizing,
+    reply: (answer: BlockAnswer) => void,
+  ): void {
+    this.step((nowMs) => {
+      const { answer, deadlineMs } = takeBlocks(this.store, this.protocol, ask, told, sizing, nowMs);
+      this.wakeBy(deadlineMs);
+      this.afterwards(() => reply(answer));
+    });
   }
 
   renew(messages: readonly Renewal[], reply: (answer: RenewReply) => void): void {
@@ -94,6 +117,7 @@ export class SimHome extends SimObject<Account> {
   }
 
   override tidy(nowMs: number): number | null {
+    expireBlocks(this.store, this.protocol, nowMs);
     for (const id of this.store.due(nowMs)) this.store.apply(this.protocol.expire(this.store, id, nowMs));
     const due: number[] = [];
     for (const lease of this.store.leases()) {

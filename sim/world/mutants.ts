@@ -4,36 +4,12 @@ import { take } from "../../src/limits/bucket.ts";
 import { NONE, plus } from "../../src/limits/lease.ts";
 import type { LeaseAccount } from "../../src/limits/lease-holder.ts";
 import { outstanding } from "../../src/limits/lease-home.ts";
-import type { Book } from "../../src/limits/ledger.ts";
-import type { Reservation } from "../../src/limits/reservation.ts";
 import { slotAt } from "../../src/limits/window.ts";
-import { PROTOCOL, type Protocol } from "./protocol.ts";
-
-/** The protocol with one thing wrong. Each must be caught, or the simulator proves less than it says. */
-export interface Mutant {
-  readonly name: string;
-  readonly wrong: string;
-  readonly protocol: Protocol;
-}
+import { IN_BLOCKS } from "./mutants/blocks.ts";
+import { forgetful, type Mutant, mutant } from "./mutants/mutant.ts";
+import { PROTOCOL } from "./protocol.ts";
 
 const { homePurse, leasePurse, shell } = PROTOCOL;
-
-function mutant(name: string, wrong: string, change: Partial<Protocol>): Mutant {
-  return { name, wrong, protocol: { ...PROTOCOL, ...change } };
-}
-
-/** The same book, with something forgotten of the reservations in it. */
-function forgetful<P>(book: Book<P>, forget: (known: Reservation) => Reservation | undefined): Book<P> {
-  return {
-    record: book.record,
-    purse: book.purse,
-    account: (scope) => book.account(scope),
-    reservation: (id) => {
-      const known = book.reservation(id);
-      return known && forget(known);
-    },
-  };
-}
 
 function givenBack(account: Account, tokens: number): Account {
   return { ...account, tokens: take(account.tokens, -tokens) };
@@ -202,6 +178,27 @@ const IN_THE_LEDGER: readonly Mutant[] = [
       return { ...change, accounts: change.accounts.map((purse) => book.purse.settle(purse, -used, 0)) };
     },
   }),
+  mutant(
+    "refund-of-refilled-request",
+    "a request that never ran refills while it waits, and is then given back too",
+    {
+      homePurse: {
+        ...homePurse,
+        at: (account, limits, nowMs) => {
+          const without = PROTOCOL.settleTime({ ...account, heldRequests: 0 }, limits, nowMs);
+          return { ...without, heldRequests: account.heldRequests };
+        },
+      },
+    },
+  ),
+  mutant("later-attempt-bills-anew", "each attempt of a request is billed as if it were another", {
+    report: (book, message, nowMs) => {
+      const seen = forgetful(book, (known) =>
+        message.attempt > 0 && known.attempts.length <= message.attempt ? { ...known, attempts: [] } : known,
+      );
+      return PROTOCOL.report(seen, message, nowMs);
+    },
+  }),
   mutant("expiry-keeps-place", "a reservation that expires never frees its place", {
     expire: (book, id, nowMs) => {
       const before = book.reservation(id);
@@ -225,7 +222,13 @@ const IN_THE_SHELL: readonly Mutant[] = [
   }),
 ];
 
-export const MUTANTS: readonly Mutant[] = [...AT_HOME, ...AT_HOLDERS, ...IN_THE_LEDGER, ...IN_THE_SHELL];
+export const MUTANTS: readonly Mutant[] = [
+  ...AT_HOME,
+  ...AT_HOLDERS,
+  ...IN_THE_LEDGER,
+  ...IN_BLOCKS,
+  ...IN_THE_SHELL,
+];
 
 function negative({
   tokens,

@@ -1,4 +1,6 @@
-import type { Limits, OverdraftPolicy } from "../../src/catalogue.ts";
+import { EVEN_WEIGHTS, type Limits, type OverdraftPolicy, type Weights } from "../../src/catalogue.ts";
+import { BLOCK_EARNING_PER_SECOND, BLOCK_LEAST_REQUESTS, BLOCK_SHARE } from "../../src/limits/bounds.ts";
+import type { BlockSetting } from "./isolate.ts";
 import { type Random, randomFrom } from "./random.ts";
 
 /** One run of the world: everything follows from these numbers. */
@@ -13,7 +15,15 @@ export interface Setting {
   readonly holders: number;
   readonly limits: Limits;
   readonly keyLimits: Limits;
+  /** With some, a third of all requests each are for nobody in particular and for two end users. */
+  readonly endUserLimits: Limits;
   readonly overdraft: OverdraftPolicy;
+  readonly softAllowanceTokens: number;
+  readonly weights: Weights;
+  /** When and how much isolates are granted in advance; null: they ask for each request. */
+  readonly blocks: BlockSetting | null;
+  /** Of all streams, this share loses its engine in any one second and is carried on by another. */
+  readonly breakPerMille: number;
   readonly net: NetSetting;
   /** By location, the home first. */
   readonly driftPerMille: readonly number[];
@@ -34,9 +44,9 @@ export type Action = { readonly afterMs: number; readonly region: number } & (
   | ({ readonly kind: "load" } & Load)
   | { readonly kind: "cut"; readonly link: "home" | "gate"; readonly forMs: number; readonly holds: boolean }
   | { readonly kind: "crash"; readonly when: "before" | "after" }
-  | { readonly kind: "evict" | "leave" | "gate_dies" }
+  | { readonly kind: "evict" | "leave" | "gate_dies" | "isolate_dies" }
   | { readonly kind: "twin"; readonly forMs: number }
-  | { readonly kind: "step"; readonly byMs: number }
+  | { readonly kind: "step"; readonly byMs: number; readonly of: "object" | "isolate" }
   | { readonly kind: "limits"; readonly perMille: number }
   | ({ readonly kind: "siege" } & Siege)
 );
@@ -70,6 +80,8 @@ export interface Load {
  */
 export const STEP_MAX_MS = 10_000;
 const MINUTE_MS = 60_000;
+/** Output dearer than input, and what was cached cheaper still. */
+const WEIGHED: Weights = { input: 500, cachedInput: 100, output: 2_000 };
 
 export function scheduleOf(seed: number): Schedule {
   const random = randomFrom(seed ^ 0x5bd1e995);
@@ -86,7 +98,12 @@ export function settingOf(seed: number): Setting {
     holders,
     limits: limitsOf(random),
     keyLimits: random.chance(250) ? { tokensPerMinute: random.int(500, 6_000) } : {},
+    endUserLimits: random.chance(200) ? { tokensPerMinute: random.int(300, 3_000) } : {},
     overdraft: random.pick(["debt", "stop"]),
+    softAllowanceTokens: random.chance(200) ? random.int(200, 4_000) : 0,
+    weights: random.chance(250) ? WEIGHED : EVEN_WEIGHTS,
+    blocks: random.chance(600) ? blocksOf(random) : null,
+    breakPerMille: random.chance(300) ? random.int(1, 150) : 0,
     net: {
       lossPerMille: stormy ? random.int(0, 200) : 0,
       duplicatePerMille: stormy ? random.int(0, 200) : 0,
@@ -99,8 +116,17 @@ export function settingOf(seed: number): Setting {
   };
 }
 
+/** Looser than production's, so that blocks and small budgets meet: the invariants hold for any size. */
+function blocksOf(random: Random): BlockSetting {
+  return {
+    share: random.pick([BLOCK_SHARE, 0.2, 0.5, 1]),
+    leastRequests: random.pick([1, 2, BLOCK_LEAST_REQUESTS]),
+    perSecond: random.pick([1, 2, 5, BLOCK_EARNING_PER_SECOND]),
+  };
+}
+
 function limitsOf(random: Random): Limits {
-  const tokensPerMinute = random.pick([600, 1_000, 3_000, 10_000, 60_000]);
+  const tokensPerMinute = random.pick([600, 1_000, 3_000, 10_000, 60_000, 600_000]);
   return {
     tokensPerMinute,
     ...(random.chance(500) ? { tokensPerDay: tokensPerMinute * random.int(2, 20) } : {}),
@@ -123,24 +149,32 @@ export function actionOf(seed: number, regions: number): Action {
     const loads = { first: rushOf(random), second: rushOf(random) };
     return { afterMs, region: 1, kind: "siege", againMs, ...how, ...loads };
   }
-  if (roll < 63) {
-    const forMs = random.pick([2_000, 8_000, 20_000, 70_000, 18 * MINUTE_MS]);
-    return {
-      afterMs,
-      region,
-      kind: "cut",
-      link: random.pick(["home", "home", "gate"]),
-      forMs,
-      holds: random.chance(300),
-    };
-  }
+  if (roll < 63) return { afterMs, kind: "cut", ...cutOf(random, region, Math.min(1, regions - 1)) };
   if (roll < 70) return { afterMs, region, kind: "crash", when: random.pick(["before", "after"]) };
   if (roll < 78) return { afterMs, region, kind: "evict" };
   if (roll < 83) return { afterMs, region, kind: "twin", forMs: random.int(500, 20_000) };
-  if (roll < 88) return { afterMs, region, kind: "step", byMs: random.int(-STEP_MAX_MS, STEP_MAX_MS) };
+  if (roll < 88) return { afterMs, region, kind: "step", ...stepOf(random) };
   if (roll < 93) return { afterMs, region: 0, kind: "limits", perMille: random.pick([100, 500, 2_000]) };
   if (roll < 97) return { afterMs, region, kind: "leave" };
-  return { afterMs, region, kind: "gate_dies" };
+  return { afterMs, region, kind: roll < 98 ? "gate_dies" : "isolate_dies" };
+}
+
+/** Reports that are held up for longer than a block or a reservation waits for its first come late. */
+function cutOf(random: Random, region: number, hot: number) {
+  const holds = random.chance(300);
+  if (random.chance(500)) {
+    const forMs = random.pick([2_000, 20_000, 70_000, 2 * MINUTE_MS, 2 * MINUTE_MS, 18 * MINUTE_MS]);
+    return { region: random.pick([region, hot]), link: "gate" as const, forMs, holds };
+  }
+  const forMs = random.pick([2_000, 8_000, 20_000, 70_000, 18 * MINUTE_MS]);
+  return { region, link: "home" as const, forMs, holds };
+}
+
+function stepOf(random: Random) {
+  return {
+    byMs: random.int(-STEP_MAX_MS, STEP_MAX_MS),
+    of: random.pick(["object", "object", "isolate"] as const),
+  };
 }
 
 function pauseMs(random: Random): number {
@@ -169,10 +203,24 @@ function loadOf(random: Random): Load {
 function rushOf(random: Random): Load {
   return {
     requests: random.int(10, 60),
-    gapMs: random.pick([20, 100, 250, 600]),
+    gapMs: random.pick([10, 20, 50, 100, 250, 600]),
     promptTokens: random.pick([1, 5, 30]),
     missedTokens: random.chance(100) ? 10 : 0,
     outputTokens: random.int(0, 60),
     tokensPerSecond: random.pick([10, 50]),
   };
+}
+
+/** Limits as an operator changes them: all of them alike, none to nothing. */
+export function scaled(limits: Limits, perMille: number): Limits {
+  const part = (limit: number | undefined, least: number) =>
+    limit === undefined ? undefined : Math.max(least, Math.floor((limit * perMille) / 1_000));
+  const { tokensPerMinute, tokensPerDay, requestsPerMinute, concurrentRequests } = limits;
+  const next = {
+    tokensPerMinute: part(tokensPerMinute, 100),
+    tokensPerDay: part(tokensPerDay, 100),
+    requestsPerMinute: part(requestsPerMinute, 1),
+    concurrentRequests: part(concurrentRequests, 1),
+  };
+  return Object.fromEntries(Object.entries(next).filter(([, limit]) => limit !== undefined)) as Limits;
 }

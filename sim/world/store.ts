@@ -1,7 +1,8 @@
 import { RESERVATION_KEPT_MS } from "../../src/bounds.ts";
 import type { TenantRecord } from "../../src/catalogue.ts";
+import type { Block, BlockChange } from "../../src/limits/block.ts";
+import type { Book, Change } from "../../src/limits/book.ts";
 import type { Lease } from "../../src/limits/lease-home.ts";
-import type { Book, Change } from "../../src/limits/ledger.ts";
 import type { Purse } from "../../src/limits/purse.ts";
 import type { Reservation } from "../../src/limits/reservation.ts";
 
@@ -19,18 +20,25 @@ export interface Settled {
 export class Store<P extends { readonly scope: string }> implements Book<P> {
   readonly purse: Purse<P>;
   readonly open = new Set<string>();
+  /** Blocks that are not over. */
+  readonly live = new Set<string>();
   /** Of the transaction that is under way. */
   settled: Settled[] = [];
   readonly touched = new Set<string>();
+  readonly touchedBlocks = new Set<string>();
+  /** Reservations of the transaction under way that rest on the tenant's soft allowance. */
+  readonly onTrust = new Set<string>();
   readonly #writesAccounts: boolean;
   #accounts = new Map<string, P>();
   #reservations = new Map<string, Reservation>();
   #leases = new Map<string, Lease>();
+  #blocks = new Map<string, Block>();
   #record: TenantRecord;
   #newRecord: TenantRecord | null = null;
   #newAccounts = new Map<string, P>();
   #newReservations = new Map<string, Reservation>();
   #newLeases = new Map<string, Lease>();
+  #newBlocks = new Map<string, Block>();
   /** What a broken shell would keep in memory only. */
   #unwritten = new Map<string, P>();
   rowsWritten = 0;
@@ -58,6 +66,10 @@ export class Store<P extends { readonly scope: string }> implements Book<P> {
     return this.#newReservations.get(id) ?? this.#reservations.get(id);
   }
 
+  block(id: string): Block | undefined {
+    return this.#newBlocks.get(id) ?? this.#blocks.get(id);
+  }
+
   lease(holder: string, scope: string): Lease | undefined {
     const name = `${holder} ${scope}`;
     return this.#newLeases.get(name) ?? this.#leases.get(name);
@@ -80,6 +92,18 @@ export class Store<P extends { readonly scope: string }> implements Book<P> {
     this.#newReservations.set(id, change.reservation);
     this.touched.add(id);
     if (tokens !== 0) this.settled.push({ id, scopes, tokens });
+    if (change.block) this.#putBlock(change.block);
+  }
+
+  applyBlock(change: BlockChange<P> | null): void {
+    if (change === null) return;
+    for (const account of change.accounts) this.put(account);
+    this.#putBlock(change.block);
+  }
+
+  #putBlock(block: Block): void {
+    this.#newBlocks.set(block.id, block);
+    this.touchedBlocks.add(block.id);
   }
 
   put(account: P): void {
@@ -99,8 +123,14 @@ export class Store<P extends { readonly scope: string }> implements Book<P> {
       else this.open.delete(id);
     }
     for (const [name, lease] of this.#newLeases) this.#leases.set(name, lease);
+    for (const [id, block] of this.#newBlocks) {
+      this.#blocks.set(id, block);
+      if (block.state === "over") this.live.delete(id);
+      else this.live.add(id);
+    }
     this.#record = this.record;
-    this.rowsWritten += this.#newAccounts.size + this.#newReservations.size + this.#newLeases.size;
+    const rows = [this.#newAccounts, this.#newReservations, this.#newLeases, this.#newBlocks];
+    this.rowsWritten += rows.reduce((sum, { size }) => sum + size, 0);
     this.abort();
   }
 
@@ -109,8 +139,11 @@ export class Store<P extends { readonly scope: string }> implements Book<P> {
     this.#newAccounts.clear();
     this.#newReservations.clear();
     this.#newLeases.clear();
+    this.#newBlocks.clear();
     this.settled = [];
     this.touched.clear();
+    this.touchedBlocks.clear();
+    this.onTrust.clear();
   }
 
   /** Memory is gone; everything is read from its rows again. */
@@ -128,7 +161,9 @@ export class Store<P extends { readonly scope: string }> implements Book<P> {
     twin.#accounts = new Map(this.#accounts);
     twin.#reservations = new Map(this.#reservations);
     twin.#leases = new Map(this.#leases);
+    twin.#blocks = new Map(this.#blocks);
     for (const id of this.open) twin.open.add(id);
+    for (const id of this.live) twin.live.add(id);
     return twin;
   }
 
@@ -136,8 +171,16 @@ export class Store<P extends { readonly scope: string }> implements Book<P> {
     return [...this.open].filter((id) => this.#reservations.get(id)!.deadlineMs <= nowMs);
   }
 
+  dueBlocks(nowMs: number): string[] {
+    return [...this.live].filter((id) => this.#blocks.get(id)!.deadlineMs <= nowMs);
+  }
+
   nextDeadlineMs(): number | null {
     let next: number | null = null;
+    for (const id of this.live) {
+      const { deadlineMs } = this.#blocks.get(id)!;
+      if (next === null || deadlineMs < next) next = deadlineMs;
+    }
     for (const id of this.open) {
       const { deadlineMs } = this.#reservations.get(id)!;
       if (next === null || deadlineMs < next) next = deadlineMs;
@@ -148,6 +191,9 @@ export class Store<P extends { readonly scope: string }> implements Book<P> {
   sweep(nowMs: number): void {
     for (const [id, { state, createdAtMs }] of this.#reservations) {
       if (state !== "open" && createdAtMs < nowMs - RESERVATION_KEPT_MS) this.#reservations.delete(id);
+    }
+    for (const [id, { state, createdAtMs }] of this.#blocks) {
+      if (state === "over" && createdAtMs < nowMs - RESERVATION_KEPT_MS) this.#blocks.delete(id);
     }
   }
 }

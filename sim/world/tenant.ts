@@ -4,6 +4,7 @@ import {
   type LocationHint,
   type OverdraftPolicy,
   type TenantRecord,
+  type Weights,
 } from "../../src/catalogue.ts";
 import type { ReserveAsk } from "../../src/limits/messages.ts";
 
@@ -13,12 +14,16 @@ export const PLACES: readonly LocationHint[] = ["enam", ...LOCATION_HINTS.filter
 export const KEY_ID = "key0000001";
 const SECRET_HASH = "hash";
 
-export function recordOf(
-  limits: Limits,
-  keyLimits: Limits,
-  overdraft: OverdraftPolicy,
-  version: number,
-): TenantRecord {
+/** What of a tenant stays as it is while its limits change. */
+export interface Policy {
+  readonly keyLimits: Limits;
+  readonly endUserLimits: Limits;
+  readonly overdraft: OverdraftPolicy;
+  readonly softAllowanceTokens: number;
+}
+
+export function recordOf(limits: Limits, policy: Policy, version: number): TenantRecord {
+  const { endUserLimits, keyLimits, overdraft, softAllowanceTokens } = policy;
   const times = { expiresAtMs: null, revokedAtMs: null };
   return {
     tenant: {
@@ -26,10 +31,10 @@ export function recordOf(
       name: "Acme",
       ref: "00000000abc",
       limits,
-      endUserLimits: {},
+      endUserLimits,
       overdraft,
       homeHint: PLACES[0]!,
-      softAllowanceTokens: 0,
+      softAllowanceTokens,
       suspended: false,
       version,
       createdAtMs: 0,
@@ -38,13 +43,20 @@ export function recordOf(
   };
 }
 
-export function askOf(requestId: string, from: LocationHint, promptTokens: number): ReserveAsk {
+export function askOf(
+  requestId: string,
+  from: LocationHint,
+  promptTokens: number,
+  endUser: string | null,
+  weights: Weights,
+): ReserveAsk & { readonly weights: Weights } {
   return {
     requestId,
     from,
     keyId: KEY_ID,
     secretHash: SECRET_HASH,
-    endUser: null,
+    endUser,
+    weights,
     model: "m",
     promptTokens,
     maxOutputTokens: null,

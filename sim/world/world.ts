@@ -1,9 +1,9 @@
 import { REQUEST_DEADLINE_MS, START_DEADLINE_MS } from "../../src/bounds.ts";
 import type { Limits } from "../../src/catalogue.ts";
 import { settleTime } from "../../src/limits/account.ts";
+import { limitsOf } from "../../src/limits/book.ts";
 import { UNITS_PER_TOKEN } from "../../src/limits/bucket.ts";
 import { isClosed } from "../../src/limits/lease-holder.ts";
-import { limitsOf } from "../../src/limits/ledger.ts";
 import type { ReserveAnswer } from "../../src/limits/messages.ts";
 import { Clients } from "./clients.ts";
 import { Clock } from "./clock.ts";
@@ -12,6 +12,7 @@ import { type Run, SimGate } from "./gate.ts";
 import { Ghost } from "./ghost.ts";
 import { SimHolder } from "./holder.ts";
 import { SimHome } from "./home.ts";
+import { type IsolateWorld, NO_BLOCKS, SimIsolate } from "./isolate.ts";
 import { Network } from "./network.ts";
 import type { Surroundings } from "./object.ts";
 import { PROTOCOL, type Protocol } from "./protocol.ts";
@@ -23,9 +24,11 @@ import {
   type Schedule,
   type Setting,
   type Siege,
+  scaled,
   settingOf,
 } from "./schedule.ts";
 import { Store } from "./store.ts";
+import { Tally } from "./tally.ts";
 import { PLACES, recordOf } from "./tenant.ts";
 import { check } from "./violation.ts";
 
@@ -34,14 +37,6 @@ const QUIET_MS = 3 * (REQUEST_DEADLINE_MS + START_DEADLINE_MS) + 30 * 60_000;
 const LOCAL_MS = 2;
 const OCEAN_MS = 80;
 
-/** What happened, in numbers. */
-export interface Tally {
-  admitted: number;
-  /** Of those: decided by the location's own object. */
-  beside: number;
-  refused: number;
-}
-
 /** One home, its holders, a gate and clients at each place, and a network between them; the ghost sees all of it. */
 export class World {
   readonly events = new Events();
@@ -49,9 +44,10 @@ export class World {
   readonly network: Network;
   readonly home: SimHome;
   readonly holders: readonly SimHolder[];
+  readonly isolates: readonly SimIsolate[];
   readonly gates: readonly SimGate[];
   readonly ghost: Ghost;
-  readonly tally: Tally = { admitted: 0, beside: 0, refused: 0 };
+  readonly tally = new Tally();
   readonly setting: Setting;
   readonly #clients: Clients;
   #healed = false;
@@ -75,16 +71,17 @@ export class World {
       committed: (region) => this.ghost.stepped(region),
       returned: (region) => this.ghost.returned(region),
     };
-    const record = recordOf(setting.limits, setting.keyLimits, setting.overdraft, this.#version);
+    const record = recordOf(setting.limits, setting, this.#version);
     const writes = protocol.shell.writesAccounts;
     this.home = new SimHome(0, clocks[0]!, new Store(record, protocol.homePurse, writes), around);
     this.holders = clocks.slice(1).map((clock, index) => {
       return new SimHolder(index + 1, clock, new Store(record, protocol.leasePurse, writes), around);
     });
     for (const object of [this.home, ...this.holders]) object.protocol = protocol;
-    this.ghost = new Ghost(this.home, this.holders);
+    this.ghost = new Ghost(this.home, this.holders, setting.weights);
     this.#connect();
     this.gates = clocks.map((_, region) => new SimGate(region, this.#gateWorld()));
+    this.isolates = clocks.map((_, region) => this.#isolate(region, protocol));
     this.#clients = new Clients(this);
   }
 
@@ -150,8 +147,7 @@ export class World {
   /** The registry's outbox tries until the home has it. */
   setLimits(limits: Limits): void {
     this.#limits = limits;
-    const { keyLimits, overdraft } = this.setting;
-    const record = recordOf(limits, keyLimits, overdraft, ++this.#version);
+    const record = recordOf(limits, this.setting, ++this.#version);
     const deliver = (): void => {
       if (this.home.store.record.tenant.version >= record.tenant.version) return;
       this.ghost.limitsChange();
@@ -185,13 +181,17 @@ export class World {
         this.object(region).splitOff(action.forMs);
         return;
       case "step":
-        this.object(region).clock.step(action.byMs);
+        if (action.of === "isolate") this.isolates[region]!.step(action.byMs);
+        else this.object(region).clock.step(action.byMs);
         return;
       case "limits":
         this.setLimits(scaled(this.#limits, action.perMille));
         return;
       case "leave":
         this.gates[region]!.leave();
+        return;
+      case "isolate_dies":
+        this.isolates[region]!.die();
         return;
       case "gate_dies":
         this.gates[region]!.die();
@@ -216,6 +216,7 @@ export class World {
       const link = `home:${holder.region}`;
       const send = (deliver: () => void) => this.network.send(link, OCEAN_MS, deliver);
       holder.home = {
+        after: (delayMs, run) => this.events.after(delayMs, run),
         reserve: (ask, reply) =>
           send(() => this.home.reserve(ask, (answer: ReserveAnswer) => send(() => reply(answer)))),
         renew: (messages, reply) =>
@@ -229,39 +230,62 @@ export class World {
     };
   }
 
+  #isolate(region: number, protocol: Protocol): SimIsolate {
+    const { blocks, driftPerMille, offsetMs } = this.setting;
+    const { leastRequests, perSecond, share } = blocks ?? NO_BLOCKS;
+    // Another machine than the object's.
+    const clock = new Clock(-driftPerMille[region]!, offsetMs[region]! + 7, () => this.events.nowMs);
+    const world: IsolateWorld = {
+      after: (delayMs, run) => this.events.after(delayMs, run),
+      blocks: (from, at, ask, told, reply) => {
+        const send = (deliver: () => void) =>
+          this.network.send(`worker:${from}`, this.latencyMs(from, at), deliver);
+        const sizing = { share, leastRequests };
+        send(() => this.object(at).blocks(ask, told, sizing, (answer) => send(() => reply(answer))));
+      },
+      drew: (at, drawn) => this.ghost.drew(at, drawn),
+    };
+    return new SimIsolate(region, clock, protocol, world, { perSecond });
+  }
+
+  /** An engine died in mid-stream: mostly another goes on, in this region or another. */
+  #carryOn(region: number, run: Run): void {
+    if (this.random.chance(200)) return;
+    const elsewhere = this.random.chance(500) ? this.random.int(0, this.gates.length - 1) : region;
+    const rest: Run = {
+      ...run,
+      attempt: run.attempt + 1,
+      promptTokens: 0,
+      outputTokens: run.promptTokens + run.outputTokens - run.generatedTokens,
+      generatedTokens: 0,
+      ...{ state: "runs", retryIn: 0, retries: 0 },
+    };
+    this.events.after(this.random.int(20, 3_000), () => this.gates[elsewhere]!.start(rest));
+  }
+
   #gateWorld(): ConstructorParameters<typeof SimGate>[1] {
     const link = (region: number) => `gate:${region}`;
     return {
       after: (delayMs, run) => this.events.after(delayMs, run),
       generated: (run: Run, tokens) => {
-        if (run.generatedTokens === 0) this.ghost.started(run);
+        this.ghost.started(run);
         run.generatedTokens += tokens;
-        this.ghost.made(run, tokens);
+        this.ghost.made(run);
       },
       report: (region, at, reports, reply) => {
         const send = (deliver: () => void) =>
           this.network.send(link(region), this.latencyMs(region, at), deliver);
         send(() => this.object(at).report(reports, (stop) => send(() => reply(stop))));
       },
-      finish: (region, at, id) => {
+      finish: (region, at, { claim, id }) => {
         const latencyMs = this.latencyMs(region, at);
-        this.network.send(link(region), latencyMs, () => this.object(at).end("finish", id));
+        const end = () => this.object(at).end("finish", id, claim ?? undefined);
+        this.network.send(link(region), latencyMs, end);
       },
+      breaks: () => !this.#healed && this.random.chance(this.setting.breakPerMille),
+      carryOn: (region, run) => this.#carryOn(region, run),
     };
   }
-}
-
-function scaled(limits: Limits, perMille: number): Limits {
-  const part = (limit: number | undefined, least: number) =>
-    limit === undefined ? undefined : Math.max(least, Math.floor((limit * perMille) / 1_000));
-  const { tokensPerMinute, tokensPerDay, requestsPerMinute, concurrentRequests } = limits;
-  const next = {
-    tokensPerMinute: part(tokensPerMinute, 100),
-    tokensPerDay: part(tokensPerDay, 100),
-    requestsPerMinute: part(requestsPerMinute, 1),
-    concurrentRequests: part(concurrentRequests, 1),
-  };
-  return Object.fromEntries(Object.entries(next).filter(([, limit]) => limit !== undefined)) as Limits;
 }
 
 /** One schedule from its seeds alone. */

@@ -1,5 +1,5 @@
 import { parseJson, readBounded } from "../body.ts";
-import { OBJECT_CALL_TIMEOUT_MS, REPORT_MAX_BYTES } from "../bounds.ts";
+import { GATE_DRAIN_MS, OBJECT_CALL_TIMEOUT_MS, REPORT_MAX_BYTES } from "../bounds.ts";
 import { BREAKER_DEFAULTS, type LocationHint, type Pool } from "../catalogue.ts";
 import {
   claimedSigner,
@@ -23,6 +23,7 @@ import { count } from "../telemetry/metrics.ts";
 import { mirrorUsage, type Settled } from "../upstash/mirror.ts";
 import { beatsOf } from "./beats.ts";
 import type { Ticketed } from "./counted.ts";
+import { tellDeaths } from "./deaths.ts";
 
 /**
  * `POST /gate/v1/report`: one batch of a gate, fanned out. Usage goes to the budget that each ticket names, replica
@@ -37,7 +38,9 @@ export async function takeReport(request: Request, env: Env, ctx: ExecutionConte
     settleUsage(entries, env, ctx),
     Promise.allSettled(heartbeats(report, entries, pool, view, env)),
   ]);
-  return Response.json(usage satisfies GateReply);
+  tellDeaths(report, pool, secrets, env, ctx);
+  const drain = pool.drained ? { drainMs: pool.drainMs ?? GATE_DRAIN_MS } : {};
+  return Response.json({ ...usage, ...drain } satisfies GateReply);
 }
 
 async function authenticated(
@@ -109,6 +112,7 @@ async function settleUsage(
       final: entry.final && !entry.carriedOn,
       tokensPerSecond: entry.tokensPerSecond ?? 0,
       unsent: entry.unsent ?? false,
+      ...(ticket.block === null ? {} : { block: ticket.block }),
     });
   }
   const stop: string[] = [];

@@ -1,17 +1,16 @@
-import { OBJECT_CALL_TIMEOUT_MS } from "../bounds.ts";
-import { withDeadline } from "../deadline.ts";
-import { homeOf, tenantBudget } from "../durable/stub.ts";
 import type { Env } from "../env.ts";
 import { FailureError } from "../errors.ts";
-import { authenticate, rememberDenial } from "../relay/authenticate.ts";
+import { authenticate } from "../relay/authenticate.ts";
+import { usableModels } from "../relay/key-check.ts";
 import { secretsOf } from "../secrets.ts";
+import { guardFlood } from "../upstash/flood.ts";
 import { viewFrom } from "./location.ts";
 
 const LIST = "/v1/models";
 
 /** `GET /v1/models` and `GET /v1/models/{id}`: what this key may use, as OpenAI tells it. */
-export async function models(request: Request, env: Env): Promise<Response> {
-  const usable = await usableModels(request, env);
+export async function models(request: Request, env: Env, ctx: ExecutionContext): Promise<Response> {
+  const usable = await listed(request, env, ctx);
   const id = named(request.url);
   if (id === "") return Response.json({ object: "list", data: usable });
   const model = usable.find((known) => known.id === id);
@@ -34,24 +33,13 @@ export function isModelPath(path: string): boolean {
   return path.startsWith(`${LIST}/`) && path.length > LIST.length + 1;
 }
 
-async function usableModels(request: Request, env: Env) {
+async function listed(request: Request, env: Env, ctx: ExecutionContext) {
   const claims = await authenticate(request, await secretsOf(env));
-  const budget = tenantBudget(env, homeOf(claims.tenantRef, claims.homeHint));
-  const checked = await withDeadline(
-    budget.check(claims.keyId, claims.secretHash),
-    OBJECT_CALL_TIMEOUT_MS,
-  ).catch((error: unknown) => {
-    throw new FailureError({ tag: "budget_unavailable", retryAfterMs: 2_000, internalDetail: String(error) });
-  });
-  if (!checked.ok) {
-    rememberDenial(claims, checked.failure);
-    throw new FailureError(checked.failure);
-  }
+  await guardFlood(request, claims, env, ctx);
+  const usable = await usableModels(env, claims);
   const { catalogue } = await viewFrom(request, env);
   return catalogue.models
-    .filter(({ id, revision }) => {
-      return revision === undefined && (checked.models === null || checked.models.includes(id));
-    })
+    .filter(({ id, revision }) => revision === undefined && (usable === null || usable.includes(id)))
     .map(({ id, createdAtMs, contextTokens }) => ({
       id,
       object: "model",

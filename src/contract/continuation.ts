@@ -19,6 +19,15 @@ export interface Continuation {
   readonly sequence: number;
   readonly itemId: string | null;
   readonly response: { readonly [name: string]: unknown } | null;
+  /** How the answer ends, where the engine had said all of it and the client has not got all; absent or null elsewhere. */
+  readonly ends?: Ends | null;
+}
+
+/** The end of an answer that a stop string ended: its last text stops inside a token, so no engine can go on after it. */
+export interface Ends {
+  readonly stopReason: string;
+  /** What the client does not have yet. */
+  readonly text: string;
 }
 
 /** Only between edge and gate. */
@@ -53,8 +62,13 @@ function wellFormed(value: { [name: string]: unknown }): boolean {
     counts.every((count) => Number.isSafeInteger(count)) &&
     namesOrNull.every((name) => name === null || typeof name === "string") &&
     (value.created === null || Number.isFinite(value.created)) &&
-    (value.response === null || isRecord(value.response))
+    (value.response === null || isRecord(value.response)) &&
+    (value.ends === undefined || value.ends === null || isEnds(value.ends))
   );
+}
+
+function isEnds(value: unknown): value is Ends {
+  return isRecord(value) && typeof value.stopReason === "string" && typeof value.text === "string";
 }
 
 function isRecord(value: unknown): value is { [name: string]: unknown } {
@@ -67,24 +81,53 @@ export interface Told {
   readonly outputTokens: number;
 }
 
-const FAREWELL = ": meridian ";
+/** Why a gate hands a stream over that still runs: it leaves itself, the replica does, or the whole pool. */
+export const AWAY = ["gate", "replica", "pool"] as const;
+export type Away = (typeof AWAY)[number];
 
 /**
- * A gate's last words before it cuts a stream off: a comment, which every client skips. Only the gate has counted the
- * tokens; the text alone would have to be counted anew.
+ * What a gate tells the edge inside a stream, in a comment, which every client skips: its last words before it cuts the
+ * stream off, and the end of a text before it sends that.
  */
-export function farewell(told: Told): string {
-  return `${FAREWELL}${JSON.stringify(told)}\n\n`;
+export interface Aside {
+  /** Only the gate has counted the tokens; null where it has not: the text is to be counted anew. */
+  readonly told: Told | null;
+  /** Set where nothing has failed: the stream is handed over. */
+  readonly away: Away | null;
+  readonly ends: Ends | null;
+  /** Of a stream that was carried on: what it had cost before this gate took it up. Not what it costs by now. */
+  readonly paid: Told | null;
 }
 
-/** The last words in an event's text, or null when it is something else. */
-export function readFarewell(raw: string): Told | null {
-  if (!raw.startsWith(FAREWELL)) return null;
+const NO_ASIDE: Aside = { told: null, away: null, ends: null, paid: null };
+const ASIDE = ": meridian ";
+
+export function aside(parts: Partial<Aside>): string {
+  const { told, away, ends, paid } = { ...NO_ASIDE, ...parts };
+  const given = Object.entries({ away, ends, paid }).filter(([, value]) => value !== null);
+  const said = { ...told, ...Object.fromEntries(given) };
+  return `${ASIDE}${JSON.stringify(said)}\n\n`;
+}
+
+/** The aside in an event's text, or null when it is something else. */
+export function readAside(raw: string): Aside | null {
+  if (!raw.startsWith(ASIDE)) return null;
   try {
-    const { promptTokens, outputTokens } = JSON.parse(raw.slice(FAREWELL.length)) as Told;
-    const known = [promptTokens, outputTokens].every((count) => Number.isSafeInteger(count) && count >= 0);
-    return known ? { promptTokens, outputTokens } : null;
+    const said: unknown = JSON.parse(raw.slice(ASIDE.length));
+    if (!isRecord(said)) return null;
+    return {
+      told: toldIn(said),
+      paid: isRecord(said.paid) ? toldIn(said.paid) : null,
+      away: AWAY.find((one) => one === said.away) ?? null,
+      ends: isEnds(said.ends) ? said.ends : null,
+    };
   } catch {
     return null;
   }
+}
+
+function toldIn(value: { readonly [name: string]: unknown }): Told | null {
+  const { promptTokens, outputTokens } = value as unknown as Told;
+  const counted = [promptTokens, outputTokens].every((count) => Number.isSafeInteger(count) && count >= 0);
+  return counted ? { promptTokens, outputTokens } : null;
 }

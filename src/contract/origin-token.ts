@@ -35,6 +35,8 @@ export interface OriginOrder {
   readonly estimatedPromptTokens: number;
   /** True where the edge carries a stream on that the gate cuts off; absent from an edge of a version before. */
   readonly resumable?: boolean;
+  /** Its fingerprint, where it was present at an engine's death: the gate tells when it completes all the same. */
+  readonly suspect?: string;
   /** Present where this call carries on a stream that broke off elsewhere. */
   readonly continues?: Continued;
   /** Opaque to the gate; it comes back with every usage report (usage-ticket.ts). */
@@ -46,6 +48,8 @@ export interface Continued {
   /** That attempt's ticket: where its gate had no last words, this one reports what the client got. */
   readonly ticket: string;
   readonly told: Told | null;
+  /** What the attempts before that one have been charged; absent where it was the first. */
+  readonly paid?: Told;
 }
 
 export const ORIGIN_TOKEN_HEADER = "x-meridian-token";

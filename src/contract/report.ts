@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { REPORT_ENTRIES_MAX } from "../bounds.ts";
+import { DEATHS_PER_REPORT_MAX, QUARANTINE_PRESENT_MAX, REPORT_ENTRIES_MAX } from "../bounds.ts";
 import { fromBase64Url, macBytes, sameText, toBase64Url } from "./encoding.ts";
 
 /** One gate's batch to the edge: usage so far of each request, and how each replica is. `POST /gate/v1/report` */
@@ -90,6 +90,18 @@ export const tallySchema = z.object({
 });
 export type Tally = z.infer<typeof tallySchema>;
 
+/** An engine that died, and the requests that it had. A digest is a hash without a key: the edge adds that. */
+export const engineDeathSchema = z.object({
+  /** The same in every delivery. */
+  id: z.string().min(1).max(128),
+  replica: z.string().max(128),
+  atMs: count,
+  present: z
+    .array(z.object({ digest: z.string().length(43), begun: z.boolean() }))
+    .max(QUARANTINE_PRESENT_MAX),
+});
+export type EngineDeath = z.infer<typeof engineDeathSchema>;
+
 export const gateReportSchema = z.object({
   version: z.literal(1),
   pool: z.string().min(1).max(64),
@@ -101,6 +113,9 @@ export const gateReportSchema = z.object({
   usage: z.array(usageReportSchema).max(REPORT_ENTRIES_MAX),
   replicas: z.array(replicaReportSchema).max(512),
   tallies: z.array(tallySchema).max(4_096),
+  deaths: z.array(engineDeathSchema).max(DEATHS_PER_REPORT_MAX).optional(),
+  /** Fingerprints that orders named as suspects, and that have completed. */
+  cleared: z.array(z.string().length(22)).max(DEATHS_PER_REPORT_MAX).optional(),
 });
 export type GateReport = z.infer<typeof gateReportSchema>;
 
@@ -109,6 +124,8 @@ export const gateReplySchema = z.object({
   stop: z.array(z.string()),
   /** Indexes into `usage` that could not be settled now (object out of reach): send them again. */
   again: z.array(count),
+  /** Present while the pool is drained: how long its streams may run before they are handed over. */
+  drainMs: count.optional(),
 });
 export type GateReply = z.infer<typeof gateReplySchema>;
 

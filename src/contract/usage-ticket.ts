@@ -21,6 +21,11 @@ export interface UsageTicket {
   readonly issuedAtMs: number;
   /** Null where nothing can be learned from the count: on tickets of a version before. */
   readonly basis: PromptBasis | null;
+  /**
+   * Where an isolate admitted the request out of a block: what to take from that block at the first word of it, in
+   * weighted tokens. Null: the object itself admitted it.
+   */
+  readonly block: { readonly id: string; readonly tokens: number } | null;
 }
 
 /** In the order of a copy that nobody is charged for (shadow traffic): it opens no budget. */
@@ -28,7 +33,8 @@ export const SHADOW_TICKET = "shadow";
 
 type Packed = [
   ...[string, string, number, string, string, number, string, string, string, number],
-  basis?: [TextClass, number, number, boolean],
+  basis?: [TextClass, number, number, boolean] | null,
+  block?: [string, number],
 ];
 
 export async function signTicket(ticket: UsageTicket, key: CryptoKey): Promise<string> {
@@ -48,6 +54,10 @@ export async function signTicket(ticket: UsageTicket, key: CryptoKey): Promise<s
     const { textClass, textTokens, fixedTokens, templated } = ticket.basis;
     packed.push([textClass, textTokens, fixedTokens, templated]);
   }
+  if (ticket.block !== null) {
+    packed[10] ??= null;
+    packed[11] = [ticket.block.id, ticket.block.tokens];
+  }
   const payload = toBase64Url(new TextEncoder().encode(JSON.stringify(packed)));
   return `${payload}.${await signature(payload, key)}`;
 }
@@ -61,11 +71,13 @@ export async function openTicket(text: string, key: CryptoKey, nowMs: number): P
   const [tenantRef, homeHint, generation, at, requestId, attempt, keyId, pool, model, issuedAtMs] = packed;
   if (nowMs - issuedAtMs > TICKET_VALID_MS) return null;
   const basis = basisOf(packed[10]);
-  return { tenantRef, homeHint, generation, at, requestId, attempt, keyId, pool, model, issuedAtMs, basis };
+  const block = packed[11] === undefined ? null : { id: packed[11][0], tokens: packed[11][1] };
+  const named = { tenantRef, homeHint, generation, at, requestId, attempt, keyId, pool, model };
+  return { ...named, issuedAtMs, basis, block };
 }
 
 function basisOf(packed: Packed[10]): PromptBasis | null {
-  if (packed === undefined) return null;
+  if (packed === undefined || packed === null) return null;
   const [textClass, textTokens, fixedTokens, templated] = packed;
   return { textClass, textTokens, fixedTokens, templated };
 }

@@ -17,7 +17,7 @@ import type {
 } from "../catalogue.ts";
 import type { Env } from "../env.ts";
 import { type KeyClaims, tenantRefOf } from "../keys.ts";
-import type { Outcomes } from "../routing/messages.ts";
+import type { Death, Outcomes, Verdict } from "../routing/messages.ts";
 import { sumOf } from "../routing/outcomes.ts";
 import { Audit } from "./registry/audit.ts";
 import { Controls, type OverrideAsk, ROUTER } from "./registry/controls.ts";
@@ -39,6 +39,7 @@ import {
   type Result,
 } from "./registry/messages.ts";
 import { Outbox } from "./registry/outbox.ts";
+import { Quarantined, type QuarantineEntry } from "./registry/quarantine.ts";
 import { Replies } from "./registry/replies.ts";
 import { Rollouts } from "./registry/rollouts.ts";
 import { MIGRATIONS } from "./registry/tables.ts";
@@ -58,6 +59,7 @@ export class Registry extends DurableObject<Env> {
   readonly #tenants: Tenants;
   readonly #keys: KeyChanges;
   readonly #fleet: Fleet;
+  readonly #quarantined: Quarantined;
   readonly #controls: Controls;
   readonly #rollouts: Rollouts;
 
@@ -70,6 +72,7 @@ export class Registry extends DurableObject<Env> {
     this.#replies = new Replies(sql);
     this.#tenants = new Tenants(sql, this.#audit, this.#outbox);
     this.#keys = new KeyChanges(this.#tenants, this.#audit);
+    this.#quarantined = new Quarantined(sql, this.#audit);
     this.#controls = new Controls(sql, this.#audit);
     this.#fleet = new Fleet(sql, this.#audit, this.#controls);
     this.#rollouts = new Rollouts(this.#fleet, (pool, model, sinceMs) =>
@@ -171,7 +174,20 @@ export class Registry extends DurableObject<Env> {
   }
   /** Models and pools, or null when the caller has them already. */
   async catalogue(knownVersion: number): Promise<Catalogue | null> {
-    return this.#fleet.catalogue(knownVersion);
+    const catalogue = this.#fleet.catalogue(knownVersion);
+    const quarantine = catalogue === null ? undefined : this.#quarantined.snapshot(Date.now());
+    return catalogue === null || quarantine === undefined ? catalogue : { ...catalogue, quarantine };
+  }
+
+  // --- Quarantine
+  async died(deaths: readonly Death[], completed: readonly string[]): Promise<Verdict> {
+    return this.ctx.storage.transactionSync(() => this.#quarantined.died(deaths, completed, Date.now()));
+  }
+  async listQuarantine(ask: PageAsk): Promise<Page<QuarantineEntry>> {
+    return this.#quarantined.page(ask, Date.now());
+  }
+  async releaseQuarantine(by: By, fingerprint: string): Promise<Change<null>> {
+    return this.#change(by, (nowMs) => this.#quarantined.release(by, nowMs, fingerprint));
   }
 
   // --- Steps of the ladder, and rollouts

@@ -1,11 +1,22 @@
 import type { Catalogue, LocationHint, Step, TenantRecord } from "../catalogue.ts";
 import type { Env } from "../env.ts";
 import type { LeaseTerms, Renewal } from "../limits/lease.ts";
-import type { BudgetReport, KeyCheck, ReserveAnswer, ReserveAsk, TenantUsage } from "../limits/messages.ts";
+import type {
+  BlockAnswer,
+  BlockAsk,
+  BlockClaim,
+  BlockTold,
+  BudgetReport,
+  KeyCheck,
+  ReserveAnswer,
+  ReserveAsk,
+  TenantUsage,
+} from "../limits/messages.ts";
 import type {
   AcquireAsk,
   BreakerOrder,
   BreakersView,
+  Death,
   Grant,
   Heartbeat,
   Held,
@@ -15,6 +26,7 @@ import type {
   Refused,
   RttReport,
   Snapshot,
+  Verdict,
 } from "../routing/messages.ts";
 
 /**
@@ -26,12 +38,13 @@ export interface TenantBudgetStub {
   reserve(ask: ReserveAsk): Promise<ReserveAnswer>;
   report(reports: readonly BudgetReport[]): Promise<{ stop: string[] }>;
   check(keyId: string, secretHash: string): Promise<KeyCheck>;
-  finish(requestId: string): Promise<void>;
+  finish(requestId: string, claim?: BlockClaim): Promise<void>;
   /** Two attempts run for the same answer; false: one of them is on the bill already, so there must be no second. */
-  race(requestId: string, attempts: readonly number[]): Promise<boolean>;
+  race(requestId: string, attempts: readonly number[], claim?: BlockClaim): Promise<boolean>;
   /** One of those that race serves and is charged; of the others nothing is. */
   elect(requestId: string, winner: number): Promise<void>;
-  cancel(requestId: string): Promise<void>;
+  cancel(requestId: string, claim?: BlockClaim): Promise<void>;
+  blocks(ask: BlockAsk | null, told: readonly BlockTold[]): Promise<BlockAnswer>;
   usage(): Promise<TenantUsage | null>;
   usageHere(): Promise<Pick<TenantUsage, "byKey" | "saved" | "open">>;
   renew(messages: readonly Renewal[], knownVersion: number): Promise<RenewAnswer>;
@@ -87,6 +100,8 @@ export interface DirectoryStub {
 export interface RegistryReader {
   catalogue(knownVersion: number): Promise<Catalogue | null>;
   tenantRecord(tenantRef: string): Promise<TenantRecord | null>;
+  /** Engines that died, and suspects that have completed since. Says what changed by it. */
+  died(deaths: readonly Death[], cleared: readonly string[]): Promise<Verdict>;
   /** The router itself asks for a human's yes. */
   propose(
     by: { readonly actor: string; readonly requestId: string },

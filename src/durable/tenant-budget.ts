@@ -3,7 +3,17 @@ import { DENIAL_CACHE_MS } from "../bounds.ts";
 import type { LocationHint, TenantRecord } from "../catalogue.ts";
 import type { Env } from "../env.ts";
 import type { Renewal } from "../limits/lease.ts";
-import type { BudgetReport, KeyCheck, ReserveAnswer, ReserveAsk, TenantUsage } from "../limits/messages.ts";
+import type {
+  BlockAnswer,
+  BlockAsk,
+  BlockClaim,
+  BlockTold,
+  BudgetReport,
+  KeyCheck,
+  ReserveAnswer,
+  ReserveAsk,
+  TenantUsage,
+} from "../limits/messages.ts";
 import { AlarmClock } from "./alarm-clock.ts";
 import { HolderBudget } from "./budget/holder-budget.ts";
 import { HomeBudget } from "./budget/home-budget.ts";
@@ -60,7 +70,7 @@ export class TenantBudget extends DurableObject<Env> {
 
   async reserve(ask: ReserveAsk): Promise<ReserveAnswer> {
     if (!(await this.#serves())) return { ok: false, failure: { tag: "invalid_key" }, standing: null };
-    const later = (work: Promise<unknown>) => this.ctx.waitUntil(work.catch(() => undefined));
+    const later = (work: Promise<unknown>) => this.#later(work);
     const { answer, deadlineMs } =
       this.#role.kind === "home"
         ? await this.#role.budget.reserve(ask)
@@ -74,7 +84,7 @@ export class TenantBudget extends DurableObject<Env> {
   async report(reports: readonly BudgetReport[]): Promise<{ stop: string[] }> {
     if (!(await this.#serves()) || !this.#ledger.book.known) return { stop: [] };
     if (this.#role.kind === "home") return this.#ledger.report(reports);
-    return this.#role.budget.report(reports, (work) => this.ctx.waitUntil(work.catch(() => undefined)));
+    return this.#role.budget.report(reports, (work) => this.#later(work));
   }
 
   /** Whether a key works, for routes that cost nothing; also the models that it may use (null: all). */
@@ -85,13 +95,13 @@ export class TenantBudget extends DurableObject<Env> {
   }
 
   /** The request no longer runs; its last report is on its way. */
-  finish(requestId: string): Promise<void> {
-    return this.#ledger.finish(requestId);
+  finish(requestId: string, claim?: BlockClaim): Promise<void> {
+    return this.#ledger.finish(requestId, claim);
   }
 
   /** Two attempts run for the same answer; false: one of them is on the bill already, so there must be no second. */
-  race(requestId: string, attempts: readonly number[]): Promise<boolean> {
-    return this.#ledger.race(requestId, attempts);
+  race(requestId: string, attempts: readonly number[], claim?: BlockClaim): Promise<boolean> {
+    return this.#ledger.race(requestId, attempts, claim);
   }
 
   /** One of those that race serves and is charged; of the others nothing is. */
@@ -100,8 +110,17 @@ export class TenantBudget extends DurableObject<Env> {
   }
 
   /** Nothing ran for this request: give everything back. */
-  cancel(requestId: string): Promise<void> {
-    return this.#ledger.cancel(requestId);
+  cancel(requestId: string, claim?: BlockClaim): Promise<void> {
+    return this.#ledger.cancel(requestId, claim);
+  }
+
+  /** Reservations in advance, for an isolate that serves a hot tenant (limits/block.ts). */
+  async blocks(ask: BlockAsk | null, told: readonly BlockTold[]): Promise<BlockAnswer> {
+    if (!(await this.#serves())) return { ok: false, failure: { tag: "invalid_key" } };
+    const { answer, deadlineMs } = await this.#role.budget.blocks(ask, told);
+    this.#alarm.wakeBy(deadlineMs);
+    if (this.#role.kind === "holder") this.#later(this.#role.budget.renewIfDue());
+    return answer;
   }
 
   /** At the home: what the tenant used everywhere. */
@@ -134,6 +153,11 @@ export class TenantBudget extends DurableObject<Env> {
     if (!this.#ledger.book.known) return;
     const next = await this.#role.budget.tidy();
     if (next !== null) this.#alarm.wakeBy(Math.max(next, Date.now() + TIDY_MIN_GAP_MS));
+  }
+
+  /** Work that no caller waits for. */
+  #later(work: Promise<unknown>): void {
+    this.ctx.waitUntil(work.catch(() => undefined));
   }
 
   /**

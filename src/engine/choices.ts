@@ -25,6 +25,8 @@ export interface ChoiceFormat {
   readonly idPrefix: string;
   /** A choice's first frame when the engine sent none yet; null where there is no such frame. */
   opening(index: number): JsonObject | null;
+  /** What stands for text in a choice. */
+  said(text: string): JsonObject;
   /** A choice's last frame, with `finish_reason: "length"`. */
   closing(index: number): JsonObject;
 }
@@ -116,6 +118,10 @@ export class ChoiceReader implements StreamReader {
 
   delivered(): Usage | null {
     return this.promptKnown ? { ...this.usage(), outputTokens: this.#textTokens } : null;
+  }
+
+  told(): Usage | null {
+    return this.delivered();
   }
 
   take(event: SseEvent): StreamStep {
@@ -223,9 +229,8 @@ export class ChoiceReader implements StreamReader {
     if (promptTokens !== null) {
       this.#promptTokens[Math.floor(index / this.plan.choicesPerPrompt)] = promptTokens;
     }
-    const text = isJsonObject(choice.delta) ? choice.delta.content : choice.text;
     const finish = choice.finish_reason;
-    if ((typeof text === "string" && text !== "") || typeof finish === "string") {
+    if ((textOf(choice) ?? "") !== "" || typeof finish === "string") {
       this.#textTokens = this.usage().outputTokens;
     }
     if (typeof finish === "string" && !sequence.finished) {
@@ -240,6 +245,12 @@ export class ChoiceReader implements StreamReader {
     this.#end = end;
     return ended(end);
   }
+}
+
+/** The text that a choice carries, or null. */
+export function textOf(choice: JsonObject): string | null {
+  const text = isJsonObject(choice.delta) ? choice.delta.content : choice.text;
+  return typeof text === "string" ? text : null;
 }
 
 function rewritten(frame: JsonObject): string {

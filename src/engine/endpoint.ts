@@ -74,6 +74,8 @@ export interface StreamStep {
   readonly progressed: boolean;
   /** Set once the engine said how it ended: all choices finished and usage known, or its own failure. */
   readonly end?: "complete" | { readonly engineError: string; readonly status: number };
+  /** With a complete end: the engine does not know of it and still runs. */
+  readonly enough?: boolean;
 }
 
 /** Reads one engine stream event by event: counts, cuts out what the client did not ask for, knows the end. */
@@ -86,6 +88,8 @@ export interface StreamReader {
    * Null where the engine does not count as it goes.
    */
   delivered?(): Usage | null;
+  /** The same for the whole stream, where this reader goes on with one that broke off elsewhere. */
+  told?(): Usage | null;
   /** True once an engine told the prompt's tokens. */
   readonly promptKnown: boolean;
   /** Frames that end the client's stream properly now, with `finish_reason: "length"` (a budget's stop). */

@@ -50,6 +50,7 @@ export type Failure =
     }
   | { tag: "flooded"; retryAfterMs: number }
   | { tag: "budget_unavailable"; retryAfterMs: number; internalDetail: string }
+  | { tag: "directory_unavailable"; retryAfterMs: number; internalDetail: string }
   // Origins
   /** `withinMs`: no pool can make the deadline for its first token; null where the model sets it. */
   | { tag: "no_capacity"; model: string; retryAfterMs: number; withinMs?: number | null }
@@ -59,6 +60,7 @@ export type Failure =
   | { tag: "origin_refused"; status: number; message: string; param: string | null }
   | { tag: "stream_broken"; internalDetail: string }
   | { tag: "deadline_exceeded" }
+  | { tag: "quarantined"; retryAfterMs: number }
   // Administration
   | { tag: "not_found"; what: string }
   | { tag: "already_exists"; what: string }

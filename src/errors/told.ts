@@ -161,6 +161,11 @@ const TELL: Tellers = {
     message: "The budget cannot be checked right now.",
     retryAfterMs: failure.retryAfterMs,
   }),
+  directory_unavailable: (failure) => ({
+    ...UNAVAILABLE,
+    message: "Models and regions are not known here right now.",
+    retryAfterMs: failure.retryAfterMs,
+  }),
   no_capacity: (failure) => ({
     ...UNAVAILABLE,
     message:
@@ -197,6 +202,17 @@ const TELL: Tellers = {
     type: "server_error",
     code: "stream_broken",
     message: "The answer broke off: the model's server failed. What was sent so far is incomplete.",
+  }),
+  // Not a 5xx: a client that tries the next server, or the same again, would go on killing engines.
+  quarantined: (failure) => ({
+    status: 422,
+    type: INVALID,
+    code: "request_quarantined",
+    message:
+      "The model's servers died twice while they had this request, so it is not sent to another for now. " +
+      "Change it, or try again later; other requests are not affected.",
+    retryAfterMs: failure.retryAfterMs,
+    shouldRetry: false,
   }),
   deadline_exceeded: () => ({
     status: 504,

@@ -69,6 +69,7 @@ function wellFormed(order: OriginOrder): boolean {
     numbers.every(Number.isFinite) &&
     spans.every((span) => Number.isFinite(span) && span > 0) &&
     continuesWell(order) &&
+    (order.suspect === undefined || /^[\w-]{22}$/.test(order.suspect)) &&
     count(order.attempt) &&
     count(order.estimatedPromptTokens) &&
     (order.maxOutputTokens === null || count(order.maxOutputTokens)) &&
@@ -80,8 +81,8 @@ function wellFormed(order: OriginOrder): boolean {
 
 function continuesWell({ continues }: OriginOrder): boolean {
   if (continues === undefined) return true;
-  const { ticket, told } = continues;
-  const counts = told === null ? [] : [told.promptTokens, told.outputTokens];
+  const { ticket, told, paid = null } = continues;
+  const counts = [told, paid].flatMap((one) => (one === null ? [] : [one.promptTokens, one.outputTokens]));
   return (
     typeof ticket === "string" &&
     ticket.length <= 2_048 &&

@@ -5,11 +5,13 @@ import { ByteBudget } from "./body.ts";
 import { BODIES_HELD_MAX_BYTES, GONE_REPLICA_GAP_MS } from "./bounds.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import type { GateConfig } from "./config.ts";
+import { Deaths } from "./deaths.ts";
 import { type Resolve, systemResolve } from "./discovery.ts";
 import { Journal } from "./journal.ts";
 import { createLog, type Log } from "./log.ts";
 import { Meter } from "./meter.ts";
 import { Counters } from "./metrics.ts";
+import { Moves } from "./moves.ts";
 import { Outbox } from "./outbox.ts";
 import { probe } from "./probe.ts";
 import { Replicas } from "./replicas.ts";
@@ -33,6 +35,7 @@ export interface GateOptions {
 export interface GateParts extends RouteParts {
   /** Set once it takes no new requests. */
   readonly leaving: { value: boolean };
+  readonly moves: Moves;
 }
 
 /** Makes the parts of a gate and joins them. Nothing runs yet. */
@@ -43,8 +46,11 @@ export async function assemble(config: GateConfig, options: GateOptions): Promis
   const newest = Math.max(...keys.keys());
   const tallies = new Tallies();
   const meter = new Meter(tallies);
+  const random = options.random ?? Math.random;
+  const moves = new Moves({ meter, clock, random });
   const outbox = new Outbox(config.journal === undefined ? null : new Journal(config.journal));
   const leaving = { value: false };
+  const deaths = new Deaths(config.gate, clock, () => reporter.hurry());
   const draining = () => leaving.value;
 
   const replicas = new Replicas({
@@ -54,18 +60,20 @@ export async function assemble(config: GateConfig, options: GateOptions): Promis
     clock,
     log,
     onChange(replica) {
+      moves.replica(replica.id, replica.state === "draining" ? config.drainMs : null);
       if (replica.health === "refused") meter.replicaGone(replica.id, GONE_REPLICA_GAP_MS);
       reporter.hurry();
     },
   });
   const reporter = new Reporter({
-    ...{ pool: config.pool, gate: config.gate, meter, outbox, tallies, draining, clock, log },
+    ...{ pool: config.pool, gate: config.gate, meter, outbox, tallies, deaths, draining, clock, log },
     replicas: () => replicas.reports(),
+    onDrain: (drainMs) => moves.pool(drainMs),
     post: options.post ?? httpPost(config.edgeUrl, newest, keys.get(newest)!),
-    random: options.random ?? Math.random,
+    random,
   });
   return {
-    ...{ replicas, meter, reporter, outbox, tallies, clock, log, leaving, draining },
+    ...{ replicas, meter, reporter, outbox, tallies, deaths, clock, log, leaving, draining, moves },
     admission: { pool: config.pool, keys, replays: new ReplayGuard(), clock },
     engine: createEngineClient(config.engineApiKey),
     engineApiKey: config.engineApiKey,

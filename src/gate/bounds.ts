@@ -13,6 +13,8 @@ export const CONNECT_TIMEOUT_MS = 2_000;
 /** Looking whether an engine that broke a connection off is still there; the stream's cut waits for it. */
 export const GONE_CHECK_MS = 200;
 export const GONE_AGAIN_MS = 60;
+/** Requests that fail within this time at one replica were there when it died, if it died. */
+export const DEATH_SETTLE_MS = 300;
 /** uvicorn closes an idle connection after 5 s; the gate drops its own before, so as not to race it. */
 export const ENGINE_IDLE_SOCKET_MS = 4_000;
 /** An error body of an engine; what is longer is cut off. */
@@ -37,6 +39,8 @@ export const POLL_TIMEOUTS_UNTIL_DOWN = 3;
 export const GONE_REPLICA_GAP_MS = 3_000;
 /** The system's resolver has no deadline of its own that could be set. */
 export const RESOLVE_TIMEOUT_MS = 10_000;
+/** How often a gate looks for streams that are due to be handed over, while something leaves. */
+export const MOVE_LOOK_MS = 100;
 /** Prometheus text of one engine. */
 export const METRICS_TEXT_MAX_BYTES = 4 * 1024 * 1024;
 /** First and largest wait before a report that failed is sent again; jitter comes on top. */

@@ -3,6 +3,7 @@ import type { Continued, OriginOrder } from "../contract/origin-token.ts";
 import type { Usage, UsageReport } from "../contract/report.ts";
 import { limitOf, prepareContinuation } from "../engine/continuation/prepare.ts";
 import { ContinuedReader } from "../engine/continuation/reader.ts";
+import { stopPlan } from "../engine/continuation/stops.ts";
 import { continuationWriter } from "../engine/continuation/writers.ts";
 import type { Endpoint, JsonObject } from "../engine/endpoint.ts";
 import { type Ending, failed } from "./endings.ts";
@@ -17,6 +18,8 @@ export type Carried =
       readonly kind: "relay";
       readonly path: string;
       readonly body: JsonObject;
+      /** As the client sent it. */
+      readonly client: JsonObject;
       readonly answer: Answer;
       /** What the attempt that broke off is to be billed, once it is known and if nobody else tells it. */
       before(): UsageReport | null;
@@ -41,7 +44,7 @@ export async function carryOn(
   if (opened === null) throw new Error("no envelope");
   const { continuation, body } = opened;
   const prepared = endpoint.prepare(body, order).body;
-  const { told } = order.continues;
+  const { told, paid } = order.continues;
   const signal = AbortSignal.timeout(2_000);
   let textIds: readonly number[] = [];
   let promptIds: readonly number[] = [];
@@ -53,30 +56,64 @@ export async function carryOn(
     }
     if (endpoint.id === "completions") {
       const { prompt, add_special_tokens = true } = prepared;
-      promptIds = (await tokenize(engine, { model, prompt, add_special_tokens }, signal)).tokens;
+      promptIds = Array.isArray(prompt)
+        ? (prompt as number[])
+        : (await tokenize(engine, { model, prompt, add_special_tokens }, signal)).tokens;
     }
   } catch {
     return { kind: "failed", ending: failed("what was said so far could not be counted") };
   }
   const outputTokens = told?.outputTokens ?? textIds.length;
   const limit = limitOf(prepared);
-  const isOver = continuation.closed > 0 || (limit !== null && outputTokens >= limit);
+  const ends = continuation.ends ?? null;
+  const isOver = continuation.closed > 0 || ends !== null || (limit !== null && outputTokens >= limit);
   if (isOver) return finish(endpoint, body, prepared, order, continuation, outputTokens, engine);
   const reader = new ContinuedReader(
     order,
     String(body.model),
     continuationWriter(endpoint.id, body, order, continuation),
     continuation,
-    { outputTokens, promptTokens: told?.promptTokens ?? null, textTokens: textIds.length },
+    { outputTokens, promptTokens: (told ?? paid)?.promptTokens ?? null, textTokens: textIds.length },
+    stopPlan(body),
   );
   return {
     kind: "relay",
-    ...prepareContinuation(endpoint, body, order, continuation, outputTokens, [...promptIds, ...textIds]),
+    client: body,
+    ...prepareContinuation(endpoint, body, order, continuation.text, outputTokens, [
+      ...promptIds,
+      ...textIds,
+    ]),
     answer: streamAnswer(reader, engineError),
     before() {
       const whole = told === null ? reader.whole() : null;
       return whole === null ? null : beforeReport(order, { ...whole, outputTokens });
     },
+  };
+}
+
+/** Nothing of the stream is there yet. */
+const NOTHING_YET: Continuation = {
+  ...{ id: null, created: null, text: "", shown: "", opened: 0, closed: 0, finishReason: null },
+  ...{ sequence: -1, itemId: null, response: null },
+};
+
+/**
+ * A stream that is to be begun in the words of another endpoint, or null where its own serve: /v1/messages cannot show
+ * its stop strings, so one with stop strings of several characters is written from /v1/chat/completions.
+ */
+export function beginConverted(
+  endpoint: Endpoint,
+  body: JsonObject,
+  order: OriginOrder,
+  engineError: EngineErrorEnding,
+): { readonly path: string; readonly body: JsonObject; readonly answer: Answer } | null {
+  const stops = stopPlan(body);
+  if (endpoint.id !== "messages" || order.resumable !== true || stops === null) return null;
+  const writer = continuationWriter(endpoint.id, body, order, NOTHING_YET);
+  const reader = new ContinuedReader(order, String(body.model), writer, NOTHING_YET, null, stops);
+  return {
+    ...prepareContinuation(endpoint, body, order, "", 0, []),
+    answer: streamAnswer(reader, engineError),
   };
 }
 
@@ -91,22 +128,36 @@ async function finish(
   engine: EngineAddress,
 ): Promise<Carried> {
   const limit = limitOf(prepared);
-  const { told } = order.continues;
-  const promptTokens = told?.promptTokens ?? (await countPrompt(endpoint.id, prepared, order, engine)).tokens;
+  const { told, paid } = order.continues;
+  const promptTokens =
+    (told ?? paid)?.promptTokens ?? (await countPrompt(endpoint.id, prepared, order, engine)).tokens;
   const reachedLimit = limit !== null && textTokens >= limit;
-  const reason = continuation.finishReason ?? (reachedLimit ? "length" : "stop");
+  const { ends = null } = continuation;
+  const reason = continuation.finishReason ?? (reachedLimit && ends === null ? "length" : "stop");
   // The token that ends an answer by itself has no text, and counts.
   const silent = told === null && reason === "stop" ? 1 : 0;
   const usage: Usage = { promptTokens, cachedTokens: 0, outputTokens: textTokens + silent };
   const writer = continuationWriter(endpoint.id, body, order, continuation);
+  const rest = ends?.text ?? "";
+  // Without a known end the stop string was told in the event with the finish reason, which the client has.
+  const end = { reason, stopReason: ends?.stopReason ?? null, text: continuation.text + rest, usage };
   const text = [
-    ...writer.opening().slice(continuation.opened),
-    ...writer.closing({ reason, text: continuation.text, usage }).slice(continuation.closed),
+    ...writer.opening(usage).slice(continuation.opened),
+    rest === "" ? "" : writer.text(rest, usage),
+    ...writer.closing(end).slice(continuation.closed),
   ];
   return { kind: "finished", text: text.join(""), before: told === null ? beforeReport(order, usage) : null };
 }
 
-/** Cumulative, so that it adds nothing to what the gate before could still report. */
-function beforeReport({ continues }: { readonly continues: Continued }, usage: Usage): UsageReport {
-  return { ticket: continues.ticket, usage, final: true, outcome: "failed", carriedOn: true };
+/**
+ * Cumulative, so that it adds nothing to what the gate before could still report. An attempt that carried the stream on
+ * itself is charged what came with it, and no prompt.
+ */
+function beforeReport(
+  { continues: { ticket, paid } }: { readonly continues: Continued },
+  whole: Usage,
+): UsageReport {
+  const outputTokens = Math.max(0, whole.outputTokens - (paid?.outputTokens ?? 0));
+  const usage = paid === undefined ? whole : { promptTokens: 0, cachedTokens: 0, outputTokens };
+  return { ticket, usage, final: true, outcome: "failed", carriedOn: true };
 }

@@ -1,3 +1,4 @@
+import type { Away } from "../contract/continuation.ts";
 import type { Outcome } from "../contract/report.ts";
 import { classifyEngineError, type EngineError } from "../engine/failure.ts";
 import type { Failure } from "../errors.ts";
@@ -15,6 +16,8 @@ export interface Ending {
   readonly verdict: "ok" | "failed" | "overloaded" | "draining" | "none";
   /** The engine had the request and died with it: the request may be why. */
   readonly died?: boolean;
+  /** Nothing has failed: the stream is handed over, because this leaves. */
+  readonly away?: Away;
 }
 
 export const COMPLETE: Ending = {
@@ -67,14 +70,17 @@ export const TOKEN_GAP_TIMEOUT: Ending = {
   verdict: "failed",
 };
 
-/** This gate leaves and its grace is over. Not the replica's fault. */
-export const GATE_LEAVES: Ending = {
-  outcome: "failed",
-  failure: { tag: "stream_broken", internalDetail: "the gate had to leave" },
-  retryable: true,
-  engineRuns: true,
-  verdict: "none",
-};
+/** Something leaves and its grace is over. Nobody's fault: where that can be, the edge has another go on. */
+export function leaves(away: Away): Ending {
+  return {
+    outcome: "failed",
+    failure: { tag: "stream_broken", internalDetail: `the ${away} had to leave` },
+    retryable: true,
+    engineRuns: true,
+    verdict: "none",
+    away,
+  };
+}
 
 /** The engine failed: no connection, 5xx, error frame, early end, garbage. */
 export function failed(internalDetail: string): Ending {

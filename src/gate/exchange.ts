@@ -1,5 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import { CLOCK_SKEW_MAX_MS, REQUEST_DEADLINE_MS } from "../bounds.ts";
+import type { Away } from "../contract/continuation.ts";
 import type { OriginOrder } from "../contract/origin-token.ts";
 import type { Usage } from "../contract/report.ts";
 import { readEngineError } from "../engine/failure.ts";
@@ -14,7 +15,7 @@ import {
   engineEnding,
   FIRST_TOKEN_TIMEOUT,
   failed,
-  GATE_LEAVES,
+  leaves,
   STOPPED,
   TOKEN_GAP_TIMEOUT,
 } from "./endings.ts";
@@ -109,7 +110,15 @@ export class Exchange {
 
   /** The gate leaves and cannot wait any longer. */
   giveUp(): void {
-    this.#end(GATE_LEAVES);
+    this.#end(leaves("gate"));
+  }
+
+  get movable(): boolean {
+    return this.#phase === "relaying" && this.#setup.resumable && this.#edge.sent;
+  }
+
+  move(away: Away): void {
+    if (this.movable) this.#end(leaves(away));
   }
 
   /** The replica accepts no connections any more: what still flows may flow, but silence counts sooner. */
@@ -143,6 +152,7 @@ export class Exchange {
     if (taken.progressed) this.#onProgress();
     if (taken.text !== "") this.#forward(taken.text);
     if (taken.broken !== null) this.#end(taken.broken);
+    else if (taken.enough) this.#end(COMPLETE);
     else if (this.#stopWanted && this.#phase === "relaying") this.stop();
   }
 
@@ -178,15 +188,13 @@ export class Exchange {
     this.#connectionRefused = isRefused(error);
     const code = (error as NodeJS.ErrnoException | null)?.code ?? "unknown";
     const { answer, call } = this.#setup;
+    const ending = failed(`the connection failed: ${code}`);
     if (answer.complete) this.#engineDone(COMPLETE);
-    else if (code !== "ECONNRESET" || this.#watch.firstTokenAtMs !== null) {
-      this.#engineDone(failed(`the connection failed: ${code}`));
-    } else {
-      // Before the first token the edge would go on to the next engine, and the next: it should know who died.
-      void call.gone().then((died) => {
-        this.#engineDone({ ...failed(`the connection failed: ${code}`), died });
-      });
-    }
+    // Sent once more after a kept connection had ended, and refused: it may have been the last that the engine read.
+    else if (this.#connectionRefused && call.resent) this.#engineDone({ ...ending, died: true });
+    else if ((code !== "ECONNRESET" && code !== "EPIPE") || this.#edge.sent) this.#engineDone(ending);
+    // With nothing sent the edge would go on to the next engine, and the next: it should know who died.
+    else void call.gone().then((died) => this.#engineDone({ ...ending, died }));
   }
 
   /** Nothing more will come from the engine. */
@@ -251,7 +259,7 @@ export class Exchange {
     const fails = ending.failure !== null;
     this.#cut = fails && this.#setup.resumable && ending.retryable && this.#edge.sent;
     if (this.#cut) {
-      this.#edge.cut(this.#setup.answer.lastWords());
+      this.#edge.cut(this.#setup.answer.lastWords(ending.away ?? null));
       return;
     }
     const text = fails && !this.#edge.sent ? null : this.#closing(ending);
@@ -284,6 +292,7 @@ export class Exchange {
       durationMs: clock.monotonicMs() - startedAtMs,
       engineReached: call.reached,
       connectionRefused: this.#connectionRefused,
+      gone: () => call.gone(),
     });
   }
 }

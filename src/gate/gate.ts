@@ -29,7 +29,7 @@ export interface Gate {
 /** Puts a gate together and starts it. Resolves when it listens and has looked at its replicas once. */
 export async function startGate(config: GateConfig, options: GateOptions = {}): Promise<Gate> {
   const parts = await assemble(config, options);
-  const { meter, engine, replicas, reporter } = parts;
+  const { meter, engine, replicas, reporter, moves } = parts;
   await replicas.start();
   const server = createServer({ keepAlive: true, keepAliveInitialDelay: EDGE_PROBE_MS }, route(parts));
   server.keepAliveTimeout = EDGE_IDLE_SOCKET_MS;
@@ -42,6 +42,7 @@ export async function startGate(config: GateConfig, options: GateOptions = {}): 
   const close = async () => {
     replicas.close();
     reporter.close();
+    moves.close();
     server.closeAllConnections();
     await new Promise<void>((resolve) => server.close(() => resolve()));
     engine.close();
@@ -63,8 +64,9 @@ export async function startGate(config: GateConfig, options: GateOptions = {}): 
 
 /** Everything that a gate still has to do once it takes nothing new. */
 async function finish(parts: GateParts, drainMs: number, hasten: AbortSignal): Promise<void> {
-  const { meter, reporter, outbox, log, abortDrainMs } = parts;
+  const { meter, reporter, outbox, log, abortDrainMs, moves } = parts;
   parts.leaving.value = true;
+  moves.gate(drainMs);
   log.info("draining", { open: meter.open });
   reporter.hurry();
   await waitUntil(() => meter.open === 0, drainMs, hasten);

@@ -1,3 +1,4 @@
+import type { Away } from "../contract/continuation.ts";
 import type { OriginOrder } from "../contract/origin-token.ts";
 import type { Outcome, Usage, UsageReport } from "../contract/report.ts";
 import type { Tallies } from "./tallies.ts";
@@ -12,6 +13,10 @@ export interface Running {
   usage(): Usage;
   stop(): void;
   giveUp(): void;
+  /** True while another engine could carry it on. */
+  readonly movable: boolean;
+  /** Cuts it off for the edge to carry on elsewhere. */
+  move(away: Away): void;
   replicaGone(gapMs: number): void;
 }
 
@@ -89,6 +94,10 @@ export class Meter {
     for (const { running } of [...this.#open.values()]) {
       if (ids.has(running.order.requestId)) running.stop();
     }
+  }
+
+  all(): Running[] {
+    return [...this.#open.values()].map(({ running }) => running);
   }
 
   giveUpAll(): void {

@@ -1,5 +1,6 @@
 import { REPORT_BACKLOG_MAX, REPORT_ENTRIES_MAX, REPORT_INTERVAL_MS, REPORT_MAX_BYTES } from "../bounds.ts";
-import type { Tally, UsageReport } from "../contract/report.ts";
+import type { EngineDeath, Tally, UsageReport } from "../contract/report.ts";
+import type { Deaths } from "./deaths.ts";
 import type { Journal } from "./journal.ts";
 import type { Meter } from "./meter.ts";
 import type { Tallies } from "./tallies.ts";
@@ -9,6 +10,8 @@ export interface Batch {
   readonly sequence: number;
   readonly usage: readonly UsageReport[];
   readonly tallies: readonly Tally[];
+  readonly deaths: readonly EngineDeath[];
+  readonly cleared: readonly string[];
 }
 
 /** Tickets may be up to 2 KB each; replicas and tallies need the other half. */
@@ -59,7 +62,7 @@ export class Outbox {
   }
 
   /** The batch to send now: the one that failed before, or a new one with the final reports first. */
-  next(meter: Meter, tallies: Tallies, nowMs: number, epochMs: number): Batch {
+  next(meter: Meter, tallies: Tallies, deaths: Deaths, nowMs: number, epochMs: number): Batch {
     if (this.#pending !== null) return this.#pending;
     if (nowMs >= this.#deferredUntilMs && this.#deferred.length > 0) {
       this.#ready = this.#deferred.concat(this.#ready);
@@ -76,7 +79,7 @@ export class Outbox {
     const room = { entries: REPORT_ENTRIES_MAX - count, chars: Math.max(0, USAGE_MAX_CHARS - chars) };
     const usage = [...finals, ...meter.progress(room, nowMs, epochMs)];
     this.#sequence += 1;
-    this.#pending = { sequence: this.#sequence, usage, tallies: tallies.take() };
+    this.#pending = { sequence: this.#sequence, usage, tallies: tallies.take(), ...deaths.take() };
     return this.#pending;
   }
 

@@ -15,9 +15,10 @@ import {
 } from "../contract/report.ts";
 import { REPORT_BACKOFF_MAX_MS, REPORT_BACKOFF_MIN_MS } from "./bounds.ts";
 import type { Clock } from "./clock.ts";
+import type { Deaths } from "./deaths.ts";
 import type { Log } from "./log.ts";
 import type { Meter } from "./meter.ts";
-import type { Outbox } from "./outbox.ts";
+import type { Batch, Outbox } from "./outbox.ts";
 import type { Tallies } from "./tallies.ts";
 
 /** Delivers one report. Rejects unless the edge took it. */
@@ -29,8 +30,11 @@ export interface ReporterParts {
   readonly meter: Meter;
   readonly outbox: Outbox;
   readonly tallies: Tallies;
+  readonly deaths: Deaths;
   readonly replicas: () => ReplicaReport[];
   readonly draining: () => boolean;
+  /** What the edge says of the pool: its time to drain, or null while it works. */
+  readonly onDrain: (drainMs: number | null) => void;
   readonly post: Post;
   readonly clock: Clock;
   readonly random: () => number;
@@ -105,17 +109,18 @@ export class Reporter {
   }
 
   async #send(): Promise<void> {
-    const { outbox, meter, tallies, clock, post } = this.#parts;
+    const { outbox, meter, tallies, deaths, clock, post, onDrain } = this.#parts;
     this.#inFlight = true;
     this.#hurried = false;
     this.#lastSentAtMs = clock.monotonicMs();
-    const batch = outbox.next(meter, tallies, this.#lastSentAtMs, clock.epochMs());
+    const batch = outbox.next(meter, tallies, deaths, this.#lastSentAtMs, clock.epochMs());
     try {
-      const { again, stop } = await post(this.#report(batch));
+      const { again, stop, drainMs } = await post(this.#report(batch));
       outbox.acknowledge(batch, again, clock.monotonicMs());
       this.sent += 1;
       this.#failures = 0;
       meter.stop(stop);
+      onDrain(drainMs ?? null);
     } catch (error) {
       this.#onFailure(error);
     }
@@ -125,9 +130,7 @@ export class Reporter {
   }
 
   /** States are those of now, also in a batch that is sent again; what is counted is the batch's own. */
-  #report(
-    batch: Pick<GateReport, "sequence"> & { usage: readonly UsageReport[]; tallies: readonly unknown[] },
-  ) {
+  #report(batch: Batch): GateReport {
     const { pool, gate, replicas, draining, clock } = this.#parts;
     return {
       version: 1,
@@ -139,7 +142,9 @@ export class Reporter {
       usage: [...batch.usage],
       replicas: replicas(),
       tallies: [...batch.tallies],
-    } as GateReport;
+      ...(batch.deaths.length > 0 ? { deaths: [...batch.deaths] } : {}),
+      ...(batch.cleared.length > 0 ? { cleared: [...batch.cleared] } : {}),
+    };
   }
 
   #onFailure(error: unknown): void {

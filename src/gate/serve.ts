@@ -8,10 +8,12 @@ import {
 import type { OriginOrder } from "../contract/origin-token.ts";
 import type { UsageReport } from "../contract/report.ts";
 import type { Endpoint, JsonObject, Prepared } from "../engine/endpoint.ts";
+import { contentOf } from "../engine/fingerprint.ts";
 import { type AdmissionParts, admit } from "./admission.ts";
 import { type ByteBudget, bodyBytes, readJsonBody } from "./body.ts";
 import type { Clock } from "./clock.ts";
-import { type Carried, carryOn } from "./continue.ts";
+import { beginConverted, type Carried, carryOn } from "./continue.ts";
+import type { Deaths } from "./deaths.ts";
 import { CLIENT_GONE, DEADLINE, type Ending, engineEnding, failed, overloaded, refused } from "./endings.ts";
 import { Exchange } from "./exchange.ts";
 import type { Log } from "./log.ts";
@@ -27,6 +29,7 @@ import { wholeAnswer } from "./relay/whole.ts";
 import type { Replica, Replicas } from "./replicas.ts";
 import type { Reporter } from "./reporter.ts";
 import { settle } from "./settle.ts";
+import type { Summary } from "./setup.ts";
 import type { Tallies } from "./tallies.ts";
 import type { EngineClient } from "./upstream.ts";
 
@@ -40,6 +43,7 @@ export interface ServeParts {
   readonly meter: Meter;
   readonly reporter: Reporter;
   readonly tallies: Tallies;
+  readonly deaths: Deaths;
   readonly counters: Counters;
   readonly clock: Clock;
   readonly log: Log;
@@ -126,6 +130,8 @@ function whyNot(
 }
 
 interface Plan {
+  /** The client's own body, whatever the engine is asked. */
+  readonly client: JsonObject;
   readonly prepared: Prepared;
   readonly path: string;
   readonly answer: Answer;
@@ -144,15 +150,17 @@ async function planFor(
   try {
     const { continues } = order;
     if (continues === undefined) {
+      const begun = beginConverted(endpoint, body, order, errorEnding(order));
+      if (begun !== null) return { ...begun, client: body, prepared: { mode: "stream", body: begun.body } };
       const prepared = endpoint.prepare(body, order);
       const answer = answerFor(endpoint, prepared, body, order);
-      return { prepared, path: endpoint.enginePath, answer };
+      return { client: body, prepared, path: endpoint.enginePath, answer };
     }
     const engine = { url: replica.url, apiKey: parts.engineApiKey };
     const carried = await carryOn(endpoint, body, { ...order, continues }, engine, errorEnding(order));
     if (carried.kind !== "relay") return carried;
-    const { path, answer, before } = carried;
-    return { prepared: { mode: "stream", body: carried.body }, path, answer, before };
+    const { path, answer, before, client } = carried;
+    return { client, prepared: { mode: "stream", body: carried.body }, path, answer, before };
   } catch {
     return null;
   }
@@ -214,6 +222,7 @@ function relay(parts: ServeParts, request: Relay): void {
       parts.tallies.count(replica.id, order.servedModel, summary.ending.verdict, waitedMs);
       if (summary.connectionRefused) parts.replicas.refused(replica.id);
       if (summary.ending.verdict === "draining") parts.replicas.drains(replica.id);
+      tellDeaths(parts, request, summary);
       void settle(parts, {
         ...{ endpoint, prepared, order, replica, answer, summary, exchange },
         ...(before === undefined ? {} : { before }),
@@ -246,6 +255,25 @@ function slowness(
       if (of === "total" || firstTokenSeen || stands()) tallies.slow(replica.id, order.servedModel);
     },
   };
+}
+
+/** Who was there when an engine died may be why; whoever completes is not. */
+function tellDeaths(
+  { deaths }: ServeParts,
+  { endpoint, plan, order, replica }: Relay,
+  { ending, firstTokenMs, connectionRefused, engineReached, gone }: Summary,
+): void {
+  if (ending.outcome === "complete" && order.suspect !== undefined) deaths.completed(order.suspect);
+  // A silence is no death, and who was refused a connection was not there.
+  const there = engineReached && (!connectionRefused || ending.died === true);
+  if (ending.outcome !== "failed" || ending.verdict !== "failed" || !there) return;
+  deaths.lost({
+    replica: replica.id,
+    died: ending.died === true,
+    begun: firstTokenMs !== null,
+    content: () => contentOf(endpoint.id, plan.client),
+    gone,
+  });
 }
 
 function answerFor(endpoint: Endpoint, prepared: Prepared, body: JsonObject, order: OriginOrder): Answer {

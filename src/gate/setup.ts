@@ -41,4 +41,6 @@ export interface Summary {
   readonly engineReached: boolean;
   /** True when the replica refused the connection. */
   readonly connectionRefused: boolean;
+  /** Whether nothing listens at the engine any more. */
+  gone(): Promise<boolean>;
 }

@@ -19,6 +19,8 @@ export interface EngineCall {
   halfClose(): void;
   /** False when it was left before there was a connection: then the engine never heard of it. */
   readonly reached: boolean;
+  /** True when it was sent once more, because a kept connection had ended: the engine may have died with it. */
+  readonly resent: boolean;
   /** Whether nothing listens at the engine any more. A connection that broke is no proof of that. */
   gone(): Promise<boolean>;
   /** Closes the connection at once. */
@@ -56,6 +58,7 @@ function callEngine(to: EngineRequest, apiKey: string | undefined, pooled: Agent
   let left = false;
   let answered = false;
   let reached = true;
+  let resent = false;
   const answer = new Promise<IncomingMessage>((resolve, reject) => {
     const send = (agent: Agent, onError: (error: NodeJS.ErrnoException) => void) => {
       current = request(`${to.baseUrl}${to.path}`, {
@@ -75,8 +78,9 @@ function callEngine(to: EngineRequest, apiKey: string | undefined, pooled: Agent
     };
     send(pooled, (error) => {
       // The engine closed a connection that was idle, and our request crossed that: it was never read.
-      if (current.reusedSocket && isReset(error) && !answered && !left) send(fresh, reject);
-      else reject(error);
+      if (!current.reusedSocket || !isReset(error) || answered || left) return reject(error);
+      resent = true;
+      send(fresh, reject);
     });
   });
   // Whoever leaves before the answer no longer waits for it.
@@ -91,6 +95,9 @@ function callEngine(to: EngineRequest, apiKey: string | undefined, pooled: Agent
     },
     get reached() {
       return reached;
+    },
+    get resent() {
+      return resent;
     },
     gone: () => isGone(to.baseUrl),
     destroy() {

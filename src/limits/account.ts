@@ -1,8 +1,10 @@
 import { REPORT_INTERVAL_MS } from "../bounds.ts";
 import type { Limits } from "../catalogue.ts";
 import { type Dimension, type Failure, type LimitScope, told } from "../errors.ts";
+import { RECALL_WAIT_MS } from "./bounds.ts";
 import { accrue, available, type Bucket, fullBucket, take, waitMs } from "./bucket.ts";
 import { NONE, type Quantity } from "./lease.ts";
+import { aheadTokens, learnt, NO_PACE, type Pace, repaced } from "./pace.ts";
 import { type DayWindow, emptyWindow, roll, slotAt, spend, spentTokens, windowWaitMs } from "./window.ts";
 
 /**
@@ -15,10 +17,13 @@ export interface Account {
   readonly tokens: Bucket;
   readonly requests: Bucket;
   readonly day: DayWindow;
-  /** Tokens held by open reservations. */
+  /** Tokens held by open reservations and blocks. */
   readonly heldTokens: number;
-  /** Requests that run. */
+  /** Requests of which nothing was heard yet: they may still be given back, so they do not refill. */
+  readonly heldRequests: number;
+  /** Requests that run, and places that blocks hold. */
   readonly open: number;
+  readonly pace: Pace;
   /** What leases hold of it elsewhere: granted, and neither settled nor returned. */
   readonly leased: Quantity;
 }
@@ -38,7 +43,9 @@ export function newAccount(scope: string, limits: Limits, nowMs: number): Accoun
     requests: fullBucket(limits.requestsPerMinute ?? 0, nowMs),
     day: emptyWindow(nowMs),
     heldTokens: 0,
+    heldRequests: 0,
     open: 0,
+    pace: NO_PACE,
     leased: NONE,
   };
 }
@@ -51,7 +58,12 @@ export function settleTime(account: Account, limits: Limits, nowMs: number): Acc
       ? accrue(account.tokens, limits.tokensPerMinute, account.heldTokens + account.leased.tokens, nowMs)
       : fullBucket(0, nowMs),
     requests: limits.requestsPerMinute
-      ? accrue(account.requests, limits.requestsPerMinute, account.leased.requests, nowMs)
+      ? accrue(
+          account.requests,
+          limits.requestsPerMinute,
+          account.heldRequests + account.leased.requests,
+          nowMs,
+        )
       : fullBucket(0, nowMs),
     day: roll(account.day, nowMs),
   };
@@ -110,12 +122,16 @@ export function refusal(account: Account, limits: Limits, ask: Ask, nowMs: numbe
     );
   }
   const held = account.heldTokens + account.leased.tokens;
-  if (tokensPerMinute !== undefined && available(account.tokens) < ask.tokens) {
-    const used = tokensPerMinute - available(account.tokens);
-    // What is held does not refill: the refill that this waits for begins only after the next report settles it.
-    const settleMs = held + ask.tokens > tokensPerMinute ? REPORT_INTERVAL_MS : 0;
-    const refillMs = waitMs(account.tokens, tokensPerMinute, ask.tokens);
-    limited("tokens_per_minute", tokensPerMinute, used, ask.tokens, settleMs + refillMs);
+  const spare = available(account.tokens) - aheadTokens(account.pace, tokensPerMinute ?? Infinity);
+  if (tokensPerMinute !== undefined && spare < ask.tokens) {
+    const used = tokensPerMinute - Math.max(spare, 0);
+    limited(
+      "tokens_per_minute",
+      tokensPerMinute,
+      used,
+      ask.tokens,
+      tokenWaitMs(account, tokensPerMinute, ask),
+    );
   }
   const used = committed(account);
   if (tokensPerDay !== undefined && used + ask.tokens > tokensPerDay) {
@@ -123,6 +139,17 @@ export function refusal(account: Account, limits: Limits, ask: Ask, nowMs: numbe
     limited("tokens_per_day", tokensPerDay, used, ask.tokens, retryAfterMs);
   }
   return refusals.length === 0 ? null : refusals.reduce(latest);
+}
+
+/** Until the account may have enough tokens for what was refused. */
+function tokenWaitMs({ heldTokens, leased, tokens }: Account, perMinute: number, ask: Ask): number {
+  const refillMs = waitMs(tokens, perMinute, ask.tokens);
+  // Other locations are asked to give back what they hold and do not use.
+  if (refillMs > RECALL_WAIT_MS && available(tokens) + leased.tokens >= ask.tokens) return RECALL_WAIT_MS;
+  // What is held does not refill: the refill that this waits for begins only after the next report settles it. Nor does
+  // it show sooner than in reports that streams have ended.
+  const settles = refillMs === 0 || heldTokens + leased.tokens + ask.tokens > perMinute;
+  return refillMs + (settles ? REPORT_INTERVAL_MS : 0);
 }
 
 /** Of two refusals the one that lasts longer: a client that waits for it passes both. */
@@ -137,14 +164,31 @@ export function committed(account: Account): number {
   return spentTokens(account.day) + account.heldTokens + account.leased.tokens;
 }
 
-/** Takes one request and holds its tokens. Only after `refusal` said null for every account. */
-export function admit(account: Account, tokens: number): Account {
+/** Takes requests and holds their tokens. Only after `refusal` said null for every account, or within its `room`. */
+export function admit(account: Account, tokens: number, requests: number): Account {
   return {
     ...account,
     tokens: take(account.tokens, tokens),
-    requests: take(account.requests, 1),
+    requests: take(account.requests, requests),
     heldTokens: account.heldTokens + tokens,
-    open: account.open + 1,
+    heldRequests: account.heldRequests + requests,
+    open: account.open + requests,
+  };
+}
+
+/** What could be admitted now; infinite where there is no limit, below zero in debt. */
+export function room(account: Account, limits: Limits): Quantity {
+  const { tokensPerMinute, tokensPerDay, requestsPerMinute, concurrentRequests } = limits;
+  return {
+    tokens: Math.min(
+      tokensPerMinute === undefined
+        ? Infinity
+        : available(account.tokens) - aheadTokens(account.pace, tokensPerMinute),
+      tokensPerDay === undefined ? Infinity : tokensPerDay - committed(account),
+    ),
+    requests: requestsPerMinute === undefined ? Infinity : available(account.requests),
+    slots:
+      concurrentRequests === undefined ? Infinity : concurrentRequests - account.open - account.leased.slots,
   };
 }
 
@@ -176,15 +220,33 @@ export function release(account: Account, tokens: number): Account {
   return { ...account, tokens: take(account.tokens, -tokens), heldTokens: account.heldTokens - tokens };
 }
 
-/** The request no longer runs. */
-export function leave(account: Account): Account {
-  if (account.open < 1) throw new Error(`limits: ${account.scope} has no open request to end`);
-  return { ...account, open: account.open - 1 };
+/** Requests that no longer run. */
+export function leave(account: Account, places: number): Account {
+  if (account.open < places)
+    throw new Error(`limits: ${account.scope} has no ${places} open requests to end`);
+  return { ...account, open: account.open - places };
 }
 
-/** Nothing ran: the request itself is given back as well. */
-export function returnRequest(account: Account): Account {
-  return { ...account, requests: take(account.requests, -1) };
+/** A stream goes at another pace. */
+export function repace(account: Account, before: number, after: number): Account {
+  return before === after ? account : { ...account, pace: repaced(account.pace, before, after) };
+}
+
+/** A request has ended that used so many tokens. */
+export function learn(account: Account, usedTokens: number): Account {
+  return { ...account, pace: learnt(account.pace, usedTokens) };
+}
+
+/** They run: from now on they refill. */
+export function spendRequests(account: Account, requests: number): Account {
+  if (account.heldRequests < requests)
+    throw new Error(`limits: ${account.scope} holds no ${requests} requests`);
+  return { ...account, heldRequests: account.heldRequests - requests };
+}
+
+/** Nothing ran: the requests themselves are given back as well. */
+export function returnRequests(account: Account, requests: number): Account {
+  return { ...spendRequests(account, requests), requests: take(account.requests, -requests) };
 }
 
 /** True when the account says nothing that a new one would not: its row can go (made-up user ids cost nothing). */
@@ -193,6 +255,7 @@ export function isFresh(account: Account, limits: Limits, nowMs: number): boolea
   return (
     account.open === 0 &&
     account.heldTokens === 0 &&
+    account.heldRequests === 0 &&
     account.leased.tokens + account.leased.requests + account.leased.slots === 0 &&
     account.tokens.levelUnits >= fresh.tokens.levelUnits &&
     account.requests.levelUnits >= fresh.requests.levelUnits &&

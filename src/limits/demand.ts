@@ -20,13 +20,13 @@ const WINDOW_MS = 5_000;
 /** Sustained requests that are worth a lease; below half of it the lease is not renewed. */
 const EARNING_REQUESTS_PER_SECOND = 1;
 
-/** Demand after a request for `tokens`. */
-export function demanded(demand: Demand, tokens: number, nowMs: number): Demand {
+/** Demand after a request for `tokens`, or after a block of `requests` for `tokens` together. */
+export function demanded(demand: Demand, tokens: number, nowMs: number, requests = 1): Demand {
   const faded = fade(demand, nowMs);
   return {
     tokensPerSecond: faded.tokensPerSecond + (tokens * 1_000) / WINDOW_MS,
-    requestsPerSecond: faded.requestsPerSecond + 1_000 / WINDOW_MS,
-    largestTokens: Math.max(faded.largestTokens, tokens),
+    requestsPerSecond: faded.requestsPerSecond + (requests * 1_000) / WINDOW_MS,
+    largestTokens: Math.max(faded.largestTokens, tokens / requests),
     atMs: nowMs,
   };
 }
@@ -54,6 +54,19 @@ export function wanted(demand: Demand, nowMs: number): Quantity {
 /** Whether sustained demand makes a lease worth its messages. */
 export function earnsLease(demand: Demand, nowMs: number): boolean {
   return fade(demand, nowMs).requestsPerSecond >= EARNING_REQUESTS_PER_SECOND;
+}
+
+/** What an isolate should be able to admit in `forMs` without asking, or null below the demand that earns a block. */
+export function blockWanted(
+  demand: Demand,
+  forMs: number,
+  earningPerSecond: number,
+  nowMs: number,
+): { tokens: number; requests: number } | null {
+  const { tokensPerSecond, requestsPerSecond } = fade(demand, nowMs);
+  if (requestsPerSecond < earningPerSecond) return null;
+  const seconds = forMs / 1_000;
+  return { tokens: Math.ceil(tokensPerSecond * seconds), requests: Math.ceil(requestsPerSecond * seconds) };
 }
 
 function fade(demand: Demand, nowMs: number): Demand {

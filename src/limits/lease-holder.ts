@@ -12,6 +12,7 @@ import {
   type Quantity,
   type Renewal,
 } from "./lease.ts";
+import { nextTokens } from "./pace.ts";
 
 /**
  * A holder's side of one lease: what a location other than the home may spend of one scope. Pure; the same operations
@@ -31,9 +32,12 @@ export interface LeaseAccount {
   /** The latest renewal that the home is known to have seen. */
   readonly answered: number;
   readonly heldTokens: number;
+  /** Requests of which nothing was heard yet. */
   readonly heldRequests: number;
-  /** Requests that run. */
+  /** Requests that run, and places that blocks hold. */
   readonly open: number;
+  /** Of all streams that run on it together, in weighted tokens. */
+  readonly tokensPerSecond: number;
   /** On this object's clock; after it nothing new is admitted or extended. */
   readonly deadlineMs: number;
   /** The latest instant seen here. A clock that steps back ends the lease: its deadline means nothing any more. */
@@ -53,6 +57,7 @@ export function newLease(scope: string, nowMs: number): LeaseAccount {
     heldTokens: 0,
     heldRequests: 0,
     open: 0,
+    tokensPerSecond: 0,
     deadlineMs: 0,
     seenMs: nowMs,
   };
@@ -90,7 +95,8 @@ export function isLive(account: LeaseAccount, nowMs: number): boolean {
 /** Null when the lease admits; otherwise the home is to be asked, and this is not the client's answer. */
 export function leaseRefusal(account: LeaseAccount, ask: Ask, nowMs: number): Failure | null {
   const left = free(account);
-  const enough = left.tokens >= ask.tokens && left.requests >= 1 && left.slots >= 1;
+  const spareTokens = left.tokens - nextTokens(account.tokensPerSecond);
+  const enough = spareTokens >= ask.tokens && left.requests >= 1 && left.slots >= 1;
   if (isLive(account, nowMs) && enough) return null;
   return {
     tag: "budget_unavailable",
@@ -99,18 +105,27 @@ export function leaseRefusal(account: LeaseAccount, ask: Ask, nowMs: number): Fa
   };
 }
 
-export function leaseAdmit(account: LeaseAccount, tokens: number): LeaseAccount {
+export function leaseAdmit(account: LeaseAccount, tokens: number, requests: number): LeaseAccount {
   const after = {
     ...account,
     heldTokens: account.heldTokens + tokens,
-    heldRequests: account.heldRequests + 1,
-    open: account.open + 1,
+    heldRequests: account.heldRequests + requests,
+    open: account.open + requests,
   };
   const left = free(after);
   if (left.tokens < 0 || left.requests < 0 || left.slots < 0) {
     throw new Error(`limits: the lease of ${account.scope} would be overdrawn (I1)`);
   }
   return after;
+}
+
+/**
+ * A lease before an admission on trust. One that has ended gives up what it has free: the home may have counted it as spent
+ * and refilled it since, so only the allowance may be drawn on.
+ */
+export function softTime(account: LeaseAccount, nowMs: number): LeaseAccount {
+  const now = leaseTime(account, nowMs);
+  return isLive(now, nowMs) ? now : giveBackAll(now);
 }
 
 /**
@@ -123,12 +138,12 @@ export function softRefusal(account: LeaseAccount, ask: Ask, allowanceTokens: nu
   return { tag: "budget_unavailable", retryAfterMs: 5_000, internalDetail };
 }
 
-export function softAdmit(account: LeaseAccount, tokens: number): LeaseAccount {
+export function softAdmit(account: LeaseAccount, tokens: number, requests: number): LeaseAccount {
   return {
     ...account,
     heldTokens: account.heldTokens + tokens,
-    heldRequests: account.heldRequests + 1,
-    open: account.open + 1,
+    heldRequests: account.heldRequests + requests,
+    open: account.open + requests,
   };
 }
 
@@ -157,21 +172,42 @@ export function leaseRelease(account: LeaseAccount, tokens: number): LeaseAccoun
   return { ...account, heldTokens: account.heldTokens - tokens };
 }
 
-export function leaseLeave(account: LeaseAccount): LeaseAccount {
-  if (account.open < 1) throw new Error(`limits: the lease of ${account.scope} has no open request to end`);
-  return { ...account, open: account.open - 1 };
+export function leaseLeave(account: LeaseAccount, places: number): LeaseAccount {
+  if (account.open < places) {
+    throw new Error(`limits: the lease of ${account.scope} has no ${places} open requests to end`);
+  }
+  return { ...account, open: account.open - places };
 }
 
-/** The request is over and counts. */
-export function leaseSpendRequest(account: LeaseAccount): LeaseAccount {
-  const after = leaseReturnRequest(account);
-  return { ...after, settled: plus(after.settled, { ...NONE, requests: 1 }) };
+/** One of its streams goes at another pace. */
+export function leaseRepace(account: LeaseAccount, before: number, after: number): LeaseAccount {
+  return before === after
+    ? account
+    : { ...account, tokensPerSecond: account.tokensPerSecond + after - before };
 }
 
-/** Nothing ran: the request is free again. */
-export function leaseReturnRequest(account: LeaseAccount): LeaseAccount {
-  if (account.heldRequests < 1) throw new Error(`limits: the lease of ${account.scope} holds no request`);
-  return { ...account, heldRequests: account.heldRequests - 1 };
+/** They run and count; the home may refill them. */
+export function leaseSpendRequests(account: LeaseAccount, requests: number): LeaseAccount {
+  const after = leaseReturnRequests(account, requests);
+  return { ...after, settled: plus(after.settled, { ...NONE, requests }) };
+}
+
+/** Nothing ran: the requests are free again. */
+export function leaseReturnRequests(account: LeaseAccount, requests: number): LeaseAccount {
+  if (account.heldRequests < requests) {
+    throw new Error(`limits: the lease of ${account.scope} holds no ${requests} requests`);
+  }
+  return { ...account, heldRequests: account.heldRequests - requests };
+}
+
+/** What a block could be set aside from: nothing once the lease has ended. */
+export function leaseRoom(account: LeaseAccount, nowMs: number): Quantity {
+  if (!isLive(account, nowMs)) return NONE;
+  return minus(free(account), { ...NONE, tokens: nextTokens(account.tokensPerSecond) });
+}
+
+export function leaseLiveMs(account: LeaseAccount, nowMs: number): number {
+  return Math.max(0, account.deadlineMs - nowMs);
 }
 
 /**
@@ -221,14 +257,14 @@ export function takeTerms(
  * beyond the old grant the home never counted, so it is told again.
  */
 function adopted(account: LeaseAccount, terms: LeaseTerms, nowMs: number): LeaseAccount {
-  const { sequence, answered, heldTokens, heldRequests, open } = account;
+  const { sequence, answered, heldTokens, heldRequests, open, tokensPerSecond } = account;
   const overrun = positive(minus(plus(account.settled, account.returned), account.granted));
   return {
     ...newLease(account.scope, nowMs),
     lease: terms.lease,
     settled: furthest(terms.settled, overrun),
     returned: terms.returned,
-    ...{ sequence, answered, heldTokens, heldRequests, open },
+    ...{ sequence, answered, heldTokens, heldRequests, open, tokensPerSecond },
   };
 }
 

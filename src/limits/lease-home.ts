@@ -59,8 +59,9 @@ export function renew(
   nowMs: number,
 ): { account: Account; lease: Lease; terms: LeaseTerms } {
   const lease = current(known, message, nowMs);
-  // Old news of a lease that was written off: all of it has been counted as spent already.
-  const stale = message.lease !== 0 && message.lease !== lease.id;
+  // Old news of a lease that was written off: all of it has been counted as spent already. A holder without a lease
+  // speaks of its first: it may have admitted on trust before it had one.
+  const stale = Math.max(1, message.lease) !== lease.id;
   let after = lease;
   let purse = settleTime(account, limits, nowMs);
   if (!stale) ({ account: purse, lease: after } = accountFor(purse, lease, message));

@@ -1,14 +1,25 @@
-import { FIRST_STEP_TOKENS, START_DEADLINE_MS, UNREPORTED_GRACE_MS } from "../bounds.ts";
-import { EVEN_WEIGHTS, type KeyRecord, keyBands, type Limits, type TenantRecord } from "../catalogue.ts";
-import type { Usage } from "../contract/report.ts";
+import { START_DEADLINE_MS, UNREPORTED_GRACE_MS } from "../bounds.ts";
+import { EVEN_WEIGHTS, type Limits } from "../catalogue.ts";
 import { keyDenial, modelDenial } from "./access.ts";
-import { type Ask, latest, wholeBudget } from "./account.ts";
-import type { BudgetReport, ReserveAnswer, ReserveAsk } from "./messages.ts";
-import type { Purse } from "./purse.ts";
+import { latest, wholeBudget } from "./account.ts";
+import { askedTokens, outputCap } from "./asked.ts";
+import { type Block, claimed } from "./block.ts";
+import {
+  accountAt,
+  accountsOf,
+  type Book,
+  type Change,
+  limitsOf,
+  NO_USAGE,
+  profileOf,
+  scopesOf,
+} from "./book.ts";
+import type { BlockClaim, BudgetReport, ReserveAnswer, ReserveAsk } from "./messages.ts";
 import {
   awaited,
   difference,
   elected,
+  hasRun,
   holdAheadTokens,
   isHeardOf,
   isOver,
@@ -20,8 +31,8 @@ import {
   usageOf,
   usedTokens,
 } from "./reservation.ts";
-import { type WeightedSaved, weigh } from "./saved.ts";
-import { affordableOutput, weighted, weightedUsage } from "./weights.ts";
+import { weigh } from "./saved.ts";
+import { weighted, weightedUsage } from "./weights.ts";
 
 /**
  * A tenant's ledger: pure transitions over what its scopes may spend and its reservations. A transition reads a book,
@@ -29,25 +40,6 @@ import { affordableOutput, weighted, weightedUsage } from "./weights.ts";
  * tenant's home over accounts and elsewhere over leases (purse.ts). Budgets are in weighted tokens (weights.ts), by the
  * weights that each reservation was made with; usage is in the model's own.
  */
-export interface Book<P> {
-  readonly record: TenantRecord;
-  readonly purse: Purse<P>;
-  account(scope: string): P | undefined;
-  reservation(id: string): Reservation | undefined;
-}
-
-/** What a transition writes, all of it or nothing. */
-export interface Change<P> {
-  readonly accounts: readonly P[];
-  readonly reservation: Reservation;
-  /** Usage that was not settled before this change. */
-  readonly settled: Usage;
-  /** True once per reservation: when its request is counted in the usage table. */
-  readonly counted: boolean;
-  readonly saved?: WeightedSaved;
-}
-
-export const NO_USAGE: Usage = { promptTokens: 0, cachedTokens: 0, outputTokens: 0 };
 
 /** Admits a request under every limit of every scope it touches, or under none. */
 export function reserve<P>(
@@ -73,7 +65,7 @@ export function reserve<P>(
     const failure = refusals.reduce(latest);
     return { answer: { ok: false, failure, standing: book.purse.standing(accounts, limits) }, change: null };
   }
-  const after = accounts.map((account) => book.purse.admit(account, tokens));
+  const after = accounts.map((account) => book.purse.admit(account, tokens, 1));
   const reservation: Reservation = {
     id: ask.requestId,
     keyId: ask.keyId,
@@ -84,13 +76,14 @@ export function reserve<P>(
     weights: ask.weights ?? EVEN_WEIGHTS,
     heldTokens: tokens,
     settledTokens: 0,
+    paceTokensPerSecond: 0,
     attempts: [],
     state: "open",
     running: true,
   };
   return {
     answer: admitted(book, after, limits, tokens, ask, whole),
-    change: { accounts: after, reservation, settled: NO_USAGE, counted: false },
+    change: { accounts: after, reservation, block: null, settled: NO_USAGE, counted: false },
   };
 }
 
@@ -104,7 +97,8 @@ export function report<P>(
   nowMs: number,
 ): { change: Change<P>; stop: boolean } {
   const { purse } = book;
-  const before = book.reservation(message.requestId) ?? unknownReservation(book.record, message, nowMs);
+  const known = found(book, message.requestId, message.block, nowMs);
+  const before = known?.reservation ?? unknownReservation(book, message, nowMs);
   const limits = before.scopes.map((scope) => limitsOf(book.record, scope));
   let accounts = before.scopes.map((scope, index) => accountAt(book, scope, limits[index]!, nowMs));
   // What nobody got yet is only held: should its replica fail, another makes the answer, which is paid for once.
@@ -114,6 +108,10 @@ export function report<P>(
   if (fellTokens > 0) throw new Error(`limits: usage of ${before.id} fell by ${fellTokens} tokens (I7)`);
   const settled = difference(usageOf(after), usageOf(before));
   const counted = before.state !== "settled" && isOver(after);
+  // It ran: from now on its request refills.
+  const firstHeardOf = before.state === "open" && !hasRun(before) && hasRun(after);
+  if (firstHeardOf) accounts = accounts.map((account) => purse.endRequest(account, true, 1));
+
   let stop = false;
   if (before.state !== "open" || isOver(after)) {
     const state = (unsent || isRacing(after)) && before.state === "void" ? "void" : "settled";
@@ -129,29 +127,46 @@ export function report<P>(
       ...accounts.map((account, index) => purse.extendable(account, limits[index]!, wanted, nowMs)),
     );
     if (more > 0) accounts = accounts.map((account) => purse.hold(account, more));
-    after = { ...after, heldTokens: after.heldTokens + more };
+    const paceTokensPerSecond = before.running ? weighted(0, message.tokensPerSecond, after.weights) : 0;
+    accounts = accounts.map((account) =>
+      purse.repace(account, before.paceTokensPerSecond, paceTokensPerSecond),
+    );
+    after = { ...after, heldTokens: after.heldTokens + more, paceTokensPerSecond };
     const nothingAhead = aheadTokens > 0 && after.heldTokens <= heldBackTokens;
     stop = book.record.tenant.overdraft === "stop" && nothingAhead;
   }
   const saved = counted ? weigh(message.saved, after.weights) : {};
-  return { change: { accounts, reservation: after, settled, counted, ...saved }, stop };
+  const block = known?.block ?? null;
+  return { change: { accounts, reservation: after, block, settled, counted, ...saved }, stop };
 }
 
 /** The request no longer runs, its last report is still to come: frees its place among concurrent requests. */
-export function finish<P>(book: Book<P>, requestId: string, nowMs: number): Change<P> | null {
-  const before = book.reservation(requestId);
-  if (!before?.running) return null;
-  const accounts = accountsOf(book, before, nowMs).map(book.purse.leave);
-  return { accounts, reservation: { ...before, running: false }, settled: NO_USAGE, counted: false };
+export function finish<P>(
+  book: Book<P>,
+  requestId: string,
+  nowMs: number,
+  claim?: BlockClaim,
+): Change<P> | null {
+  const known = found(book, requestId, claim, nowMs);
+  if (!known?.reservation.running) return null;
+  const { reservation: before, block } = known;
+  const accounts = accountsOf(book, before, nowMs).map((account) =>
+    book.purse.repace(book.purse.leave(account, 1), before.paceTokensPerSecond, 0),
+  );
+  const reservation = { ...before, running: false, paceTokensPerSecond: 0 };
+  return { accounts, reservation, block, settled: NO_USAGE, counted: false };
 }
 
 /** Nothing more will run for it: gives back all that was not reported as used, and all if nothing was. */
-export function cancel<P>(book: Book<P>, requestId: string, nowMs: number): Change<P> | null {
-  const before = book.reservation(requestId);
-  if (before?.state !== "open") return null;
-  const heardOf = isHeardOf(before);
-  const closed = close(book, accountsOf(book, before, nowMs), before, heardOf ? "settled" : "void");
-  return { ...closed, settled: NO_USAGE, counted: heardOf };
+export function cancel<P>(
+  book: Book<P>,
+  requestId: string,
+  nowMs: number,
+  claim?: BlockClaim,
+): Change<P> | null {
+  const known = found(book, requestId, claim, nowMs);
+  if (known?.reservation.state !== "open") return null;
+  return { ...closed(book, known.reservation, nowMs), block: known.block };
 }
 
 /** Ends a reservation whose deadline passed: void if no gate ever reported on it, else settled as reported. */
@@ -161,15 +176,7 @@ export function expire<P>(book: Book<P>, requestId: string, nowMs: number): Chan
   // The edge died before it could say who made the answer.
   const winner = likelyWinner(open);
   const before = winner === null ? open : (elected(open, winner) ?? open);
-  const heardOf = isHeardOf(before);
-  const closed = close(book, accountsOf(book, before, nowMs), before, heardOf ? "settled" : "void");
-  return { ...closed, settled: difference(usageOf(before), usageOf(open)), counted: heardOf };
-}
-
-export function limitsOf(record: TenantRecord, scope: string): Limits {
-  if (scope === "tenant") return record.tenant.limits;
-  if (scope.startsWith("user:")) return record.tenant.endUserLimits;
-  return record.keys.find((key) => `key:${key.id}` === scope)?.limits ?? {};
+  return { ...closed(book, before, nowMs), settled: difference(usageOf(before), usageOf(open)) };
 }
 
 /** Brings what is settled of a reservation to `owed`: out of what it holds as far as that goes. */
@@ -190,8 +197,8 @@ export function settleOwed<P>(
 }
 
 /**
- * Ends a reservation: all that was reported is settled, what it still holds is free again, and its request counts, unless
- * nothing ever ran for it (it was open and is void now). A reservation that was closed before holds nothing, so closing
+ * Ends a reservation: all that was reported is settled, what it still holds is free again, and so is its request if
+ * nothing ever ran for it. A reservation that was closed before holds nothing, so closing
  * it again settles what is new and changes nothing else.
  */
 export function close<P>(
@@ -202,47 +209,41 @@ export function close<P>(
 ): { accounts: P[]; reservation: Reservation } {
   const { purse } = book;
   const { accounts, reservation } = settleOwed(book, before, open, owedTokens(open, true));
-  const { heldTokens, running } = reservation;
-  const wasOpen = reservation.state === "open";
+  const { heldTokens, paceTokensPerSecond, running } = reservation;
+  const neverRan = reservation.state === "open" && !hasRun(reservation);
   return {
     accounts: accounts.map((account) => {
       const released = purse.release(account, heldTokens);
-      const left = running ? purse.leave(released) : released;
-      return wasOpen ? purse.endRequest(left, state === "settled") : left;
+      const left = purse.repace(running ? purse.leave(released, 1) : released, paceTokensPerSecond, 0);
+      if (neverRan) return purse.endRequest(left, false, 1);
+      return reservation.state === "open" ? purse.learn(left, reservation.settledTokens) : left;
     }),
-    reservation: { ...reservation, heldTokens: 0, running: false, state },
+    reservation: { ...reservation, heldTokens: 0, paceTokensPerSecond: 0, running: false, state },
   };
 }
 
-/** The prompt and a first step of output, within the smallest whole budget. */
-function askedTokens(ask: ReserveAsk, whole: number): Ask {
-  const weights = ask.weights ?? EVEN_WEIGHTS;
-  const choices = ask.generates ? ask.choices : 0;
-  const leastTokens = weighted(ask.promptTokens, choices, weights);
-  const firstStep = choices * Math.min(ask.maxOutputTokens ?? Infinity, FIRST_STEP_TOKENS);
-  const tokens = Math.max(leastTokens, Math.min(weighted(ask.promptTokens, firstStep, weights), whole));
-  return { tokens, leastTokens };
+function closed<P>(book: Book<P>, before: Reservation, nowMs: number): Change<P> {
+  const heardOf = isHeardOf(before);
+  const after = close(book, accountsOf(book, before, nowMs), before, heardOf ? "settled" : "void");
+  return { ...after, block: null, settled: NO_USAGE, counted: heardOf };
 }
 
-/** Scopes without any limit have no account, and so no row. */
-function scopesOf(record: TenantRecord, key: KeyRecord, endUser: string | null): string[] {
-  const scopes = ["tenant"];
-  if (Object.keys(key.limits).length > 0) scopes.push(`key:${key.id}`);
-  if (endUser !== null && Object.keys(record.tenant.endUserLimits).length > 0) scopes.push(`user:${endUser}`);
-  return scopes;
+/** A reservation by its id, or taken out of the block that it was admitted from. */
+export function found<P>(
+  book: Book<P>,
+  requestId: string,
+  claim: BlockClaim | undefined,
+  nowMs: number,
+): { readonly reservation: Reservation; readonly block: Block | null } | null {
+  const reservation = book.reservation(requestId);
+  if (reservation) return { reservation, block: null };
+  return claimed(book, requestId, claim, nowMs);
 }
 
-function accountAt<P>(book: Book<P>, scope: string, limits: Limits, nowMs: number): P {
-  const { purse } = book;
-  return purse.at(book.account(scope) ?? purse.fresh(scope, limits, nowMs), limits, nowMs);
-}
-
-export function accountsOf<P>(book: Book<P>, reservation: Reservation, nowMs: number): P[] {
-  return reservation.scopes.map((scope) => accountAt(book, scope, limitsOf(book.record, scope), nowMs));
-}
-
-/** A report may outlive its row (kept 2 h) or meet a restored object: it settles all the same, as overdraft. */
-function unknownReservation(record: TenantRecord, message: BudgetReport, nowMs: number): Reservation {
+/** A report may outlive its row (kept 2 h) or its block, or meet a restored object: it settles all the same, as debt. */
+function unknownReservation<P>(book: Book<P>, message: BudgetReport, nowMs: number): Reservation {
+  const { record } = book;
+  const weights = message.block && book.block(message.block.id)?.weights;
   const key = record.keys.find((candidate) => candidate.id === message.keyId);
   return {
     id: message.requestId,
@@ -251,9 +252,10 @@ function unknownReservation(record: TenantRecord, message: BudgetReport, nowMs: 
     model: message.model,
     createdAtMs: nowMs,
     deadlineMs: nowMs,
-    weights: EVEN_WEIGHTS,
+    weights: weights ?? EVEN_WEIGHTS,
     heldTokens: 0,
     settledTokens: 0,
+    paceTokensPerSecond: 0,
     attempts: [],
     state: "void",
     running: false,
@@ -269,12 +271,10 @@ function admitted<P>(
   whole: number,
 ): ReserveAnswer {
   const { tenant } = book.record;
-  const weights = ask.weights ?? EVEN_WEIGHTS;
-  const perChoice = affordableOutput(whole, ask.promptTokens, ask.choices, weights);
   return {
     ok: true,
     reservedTokens,
-    outputCapTokens: ask.generates && Number.isFinite(perChoice) ? Math.max(1, perChoice) : null,
+    outputCapTokens: outputCap(ask, whole),
     finishEagerly: accounts.some((account, index) => {
       const limit = limits[index]!.concurrentRequests;
       return limit !== undefined && book.purse.open(account) * 2 >= limit;
@@ -284,13 +284,6 @@ function admitted<P>(
     at: tenant.homeHint,
     leaseHere: false,
     mode: "home",
-    profile: {
-      tenantId: tenant.id,
-      version: tenant.version,
-      homeHint: tenant.homeHint,
-      regions: tenant.regions ?? null,
-      bands: keyBands(book.record.keys.find(({ id }) => id === ask.keyId) ?? {}),
-      responseCache: tenant.responseCache ?? false,
-    },
+    profile: profileOf(book.record, ask.keyId),
   };
 }

@@ -23,7 +23,7 @@ export interface ReserveAsk {
   readonly weights?: Weights;
 }
 
-export type AdmissionMode = "home" | "lease" | "soft";
+export type AdmissionMode = "home" | "lease" | "block" | "soft";
 
 export type ReserveAnswer =
   | {
@@ -44,6 +44,51 @@ export type ReserveAnswer =
       readonly mode: AdmissionMode;
     }
   | { readonly ok: false; readonly failure: Failure; readonly standing: Standing | null };
+
+/** An isolate asks for reservations in advance (block.ts), as many as it expects to admit within a second. */
+export interface BlockAsk {
+  /** Chosen by the isolate: asking again with it grants nothing more. */
+  readonly id: string;
+  readonly from: LocationHint;
+  readonly keyId: string;
+  readonly secretHash: string;
+  readonly model: string;
+  readonly weights: Weights;
+  readonly requests: number;
+  /** Weighted. */
+  readonly tokens: number;
+}
+
+export type BlockAnswer =
+  | {
+      readonly ok: true;
+      readonly tokens: number;
+      readonly requests: number;
+      /** The isolate may admit from it for that long after it sent its ask. */
+      readonly useMs: number;
+      /** The smallest of the whole token budgets, which no request may exceed; null: there is none. */
+      readonly wholeTokens: number | null;
+      /** Requests that name an end user have limits of their own: they are asked for one by one. */
+      readonly endUsersHaveLimits: boolean;
+      readonly standing: Standing;
+      readonly profile: TenantProfile;
+    }
+  /** No failure: there is too little left for a block, ask for each request. */
+  | { readonly ok: false; readonly failure: Failure | null };
+
+/** An isolate is done with a block: all that it ever admitted out of it. */
+export interface BlockTold {
+  readonly id: string;
+  readonly requests: number;
+  readonly tokens: number;
+}
+
+/** What a request that was admitted out of a block is to hold. */
+export interface BlockClaim {
+  readonly id: string;
+  /** Weighted. */
+  readonly tokens: number;
+}
 
 export type KeyCheck =
   | { readonly ok: true; readonly models: readonly string[] | null }
@@ -106,6 +151,8 @@ export interface BudgetReport {
   readonly tokensPerSecond: number;
   /** Nobody got any of it yet: held, not settled. */
   readonly unsent: boolean;
+  /** Where the request was admitted out of a block. */
+  readonly block?: BlockClaim;
   /** The answer came out of the response cache: tokens of the model that an engine did not have to compute. */
   readonly saved?: Saved;
 }

@@ -1,6 +1,7 @@
 import type { Limits } from "../catalogue.ts";
 import type { Failure } from "../errors.ts";
 import * as account from "./account.ts";
+import type { Quantity } from "./lease.ts";
 import * as lease from "./lease-holder.ts";
 import type { Standing } from "./messages.ts";
 import { leaseStanding, standingOf } from "./standing.ts";
@@ -15,14 +16,24 @@ export interface Purse<P> {
   /** Brought to `nowMs`: refill at home, clock checks on a lease. Comes before any other operation. */
   at(purse: P, limits: Limits, nowMs: number): P;
   refusal(purse: P, limits: Limits, ask: account.Ask, nowMs: number): Failure | null;
-  admit(purse: P, tokens: number): P;
+  /** Takes requests with their places, and holds tokens for them all together. */
+  admit(purse: P, tokens: number, requests: number): P;
+  /** What could be admitted at most now, were it asked for one by one. */
+  room(purse: P, limits: Limits, nowMs: number): Quantity;
+  /** For how long what is set aside now may be admitted from, in milliseconds; may be infinite. */
+  liveMs(purse: P, nowMs: number): number;
   extendable(purse: P, limits: Limits, wanted: number, nowMs: number): number;
   hold(purse: P, tokens: number): P;
   settle(purse: P, usedTokens: number, fromHeld: number): P;
   release(purse: P, tokens: number): P;
-  leave(purse: P): P;
-  /** The request is over: it counts against the rate, or, when nothing ran, is given back. */
-  endRequest(purse: P, ran: boolean): P;
+  /** Frees places among concurrent requests. */
+  leave(purse: P, places: number): P;
+  /** Requests that were held begin to count against the rate, as they run; or are given back, as nothing ran. */
+  endRequest(purse: P, ran: boolean, requests: number): P;
+  /** One of its streams uses so many tokens a second now, and did before. */
+  repace(purse: P, before: number, after: number): P;
+  /** A request has used so many tokens in all. */
+  learn(purse: P, usedTokens: number): P;
   /** Requests that run. */
   open(purse: P): number;
   /** Where the scopes of a request stand, for its headers. */
@@ -39,8 +50,12 @@ export const HOME_PURSE: Purse<account.Account> = {
   settle: account.settle,
   release: account.release,
   leave: account.leave,
-  // At home the request was taken at admission.
-  endRequest: (purse, ran) => (ran ? purse : account.returnRequest(purse)),
+  room: account.room,
+  liveMs: () => Infinity,
+  endRequest: (purse, ran, requests) =>
+    ran ? account.spendRequests(purse, requests) : account.returnRequests(purse, requests),
+  repace: account.repace,
+  learn: account.learn,
   open: (purse) => purse.open + purse.leased.slots,
   standing: standingOf,
 };
@@ -49,6 +64,7 @@ export const HOME_PURSE: Purse<account.Account> = {
 export function softPurse(allowanceTokens: number): Purse<lease.LeaseAccount> {
   return {
     ...LEASE_PURSE,
+    at: (purse, _limits, nowMs) => lease.softTime(purse, nowMs),
     refusal: (purse, _limits, ask) => lease.softRefusal(purse, ask, allowanceTokens),
     admit: lease.softAdmit,
   };
@@ -64,7 +80,13 @@ export const LEASE_PURSE: Purse<lease.LeaseAccount> = {
   settle: lease.leaseSettle,
   release: lease.leaseRelease,
   leave: lease.leaseLeave,
-  endRequest: (purse, ran) => (ran ? lease.leaseSpendRequest(purse) : lease.leaseReturnRequest(purse)),
+  room: (purse, _limits, nowMs) => lease.leaseRoom(purse, nowMs),
+  liveMs: lease.leaseLiveMs,
+  endRequest: (purse, ran, requests) =>
+    ran ? lease.leaseSpendRequests(purse, requests) : lease.leaseReturnRequests(purse, requests),
+  repace: lease.leaseRepace,
+  // The rate is the home's affair.
+  learn: (purse) => purse,
   open: (purse) => purse.open,
   standing: leaseStanding,
 };

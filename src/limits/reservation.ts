@@ -22,6 +22,8 @@ export interface Reservation {
   readonly heldTokens: number;
   /** Weighted; only ever grows (I7). */
   readonly settledTokens: number;
+  /** Weighted tokens a second, by the last report of a stream that runs; else 0. */
+  readonly paceTokensPerSecond: number;
   /** By attempt number. A resumed stream has two. */
   readonly attempts: readonly Attempt[];
   readonly state: ReservationState;
@@ -58,9 +60,17 @@ export function isRacing({ attempts }: Reservation): boolean {
   return attempts.some(({ racing }) => racing);
 }
 
-/** Whether any gate has told of it. */
+/** Whether any gate has told of an attempt that counts or may yet. */
 export function isHeardOf({ attempts }: Reservation): boolean {
   return attempts.some(({ unheard, lost }) => !unheard && !lost);
+}
+
+/**
+ * Whether any gate has told of any attempt, one that lost included: from then on its request is spent. Once true, always
+ * true, so that a request is spent or given back once, whoever made the answer.
+ */
+export function hasRun({ attempts }: Reservation): boolean {
+  return attempts.some(({ unheard }) => !unheard);
 }
 
 const NOTHING: Attempt = { promptTokens: 0, cachedTokens: 0, outputTokens: 0, final: false };
@@ -156,8 +166,9 @@ export function elected(reservation: Reservation, winner: number): Reservation |
   if (!reservation.attempts[winner]?.racing) return null;
   const attempts = reservation.attempts.map((attempt, index): Attempt => {
     if (!attempt.racing) return attempt;
-    if (index !== winner) return { ...NOTHING, final: true, lost: true };
     const { racing: _, ...served } = attempt;
+    const unheard = attempt.unheard ? { unheard: true as const } : {};
+    if (index !== winner) return { ...NOTHING, final: true, lost: true, ...unheard };
     return served;
   });
   return { ...reservation, attempts };

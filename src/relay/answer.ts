@@ -15,10 +15,11 @@ import { keptAnswer } from "./kept-answer.ts";
 import { pipeAnswer } from "./pipe.ts";
 import { findPlace } from "./place.ts";
 import { rankFor } from "./ranking.ts";
-import { knownProfile, reserve } from "./reserve.ts";
+import { reserve } from "./reserve.ts";
 import { routeHeader } from "./route-header.ts";
 import type { Seat } from "./seat.ts";
 import { shadow } from "./shadow.ts";
+import { knownProfile } from "./tenant-memory.ts";
 import type { View } from "./view.ts";
 import { workOf } from "./work.ts";
 
@@ -164,7 +165,7 @@ function commonHeaders(
     "x-request-id": trace.requestId,
     // Less urgent than was asked for, where the key allows no more.
     [PRIORITY_HEADER]: work.band,
-    // Which of the tenant's budget objects admitted it: the home, or a location that spends a lease.
+    // Which of the tenant's budget objects holds it, and who decided: the home, a lease, or a block in this isolate.
     "x-meridian-budget": reservation.address.at,
     "x-meridian-budget-mode": reservation.mode,
     "x-meridian-cache": trace.cache,

@@ -4,6 +4,7 @@ import { type Failure, FailureError } from "../errors.ts";
 import type { Work } from "../routing/messages.ts";
 import type { Candidate } from "../routing/rank.ts";
 import type { Exchange } from "./exchange.ts";
+import { diedTooOften } from "./fingerprint.ts";
 import { type Answer, callOrHedge } from "./hedge.ts";
 import { findPlace, type Search, seatOf } from "./place.ts";
 import type { Reservation } from "./reserve.ts";
@@ -49,6 +50,7 @@ export async function firstAnswer(
       }
       if (answered) return { ...answered, attempts: attempt, tried };
     } while (goesOn(exchange, attempt) && mayRetry(model.id, "failover"));
+    if (trace.deaths >= DEATHS_MAX) await diedTooOften(exchange);
     throw new FailureError(failure ?? { tag: "internal", internalDetail: "no attempt was made" });
   } catch (error) {
     // No answer, so nothing is charged. Calls that a gate accepted and did not finish report for themselves.

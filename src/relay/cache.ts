@@ -7,7 +7,7 @@ import type { Saved } from "../limits/messages.ts";
 import { count } from "../telemetry/metrics.ts";
 import { type Entry, findEntry, keepEntry } from "./cache-tiers.ts";
 import type { Exchange } from "./exchange.ts";
-import { knownProfile } from "./reserve.ts";
+import { knownProfile } from "./tenant-memory.ts";
 
 /**
  * The response cache (docs/degradation.md): the same request of the same tenant gets the answer that it got before.

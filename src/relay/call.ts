@@ -6,12 +6,18 @@ import {
 } from "../bounds.ts";
 import { type Model, signingVersion } from "../catalogue.ts";
 import { CONTINUATION_TYPE, type Continuation, envelope, type Told } from "../contract/continuation.ts";
-import { ORIGIN_TOKEN_HEADER, type OriginOrder, signOrder } from "../contract/origin-token.ts";
+import {
+  type Continued,
+  ORIGIN_TOKEN_HEADER,
+  type OriginOrder,
+  signOrder,
+} from "../contract/origin-token.ts";
 import { signTicket } from "../contract/usage-ticket.ts";
 import type { Failure } from "../errors.ts";
 import type { PermitOutcome } from "../routing/messages.ts";
 import { gatesOf } from "../routing/reach.ts";
 import type { Exchange } from "./exchange.ts";
+import { fingerprintOf } from "./fingerprint.ts";
 import { measure } from "./measure.ts";
 import { REACH } from "./reach.ts";
 import type { Reservation } from "./reserve.ts";
@@ -22,6 +28,7 @@ export interface BrokenOff {
   readonly attempt: number;
   readonly continuation: Continuation;
   readonly told: Told | null;
+  readonly paid: Told | null;
 }
 
 export interface CallOptions {
@@ -166,13 +173,14 @@ async function originToken(
         model: call.model,
         issuedAtMs: nowMs,
         basis: reservation.basis,
+        block: reservation.block,
       },
       secrets.ticketKey,
     );
   const ticket = await ticketOf(attempt);
   // The pool that carries a stream on may also report on the attempt before, whose gate may be gone.
   const continues =
-    broken === undefined ? {} : { continues: { ticket: await ticketOf(broken.attempt), told: broken.told } };
+    broken === undefined ? {} : { continues: await continued(broken, ticketOf(broken.attempt)) };
   const slow = model.breakers?.slow;
   const order: OriginOrder = {
     pool: pool.id,
@@ -192,9 +200,21 @@ async function originToken(
     estimatedPromptTokens: reservation.estimatedPromptTokens,
     ticket,
     resumable: exchange.resumable,
+    ...(await suspicion(exchange)),
     ...continues,
   };
   return signOrder(order, await secrets.poolKey(pool.id, signingVersion(pool)));
+}
+
+async function continued({ told, paid }: BrokenOff, ticket: Promise<string>): Promise<Continued> {
+  return { ticket: await ticket, told, ...(paid === null ? {} : { paid }) };
+}
+
+/** Whoever was present at a death is under suspicion until it completes. */
+async function suspicion(exchange: Exchange): Promise<Pick<OriginOrder, "suspect">> {
+  const { trace } = exchange;
+  if (trace.deaths > 0) trace.suspect ??= await fingerprintOf(exchange);
+  return trace.suspect === null ? {} : { suspect: trace.suspect };
 }
 
 /**

@@ -16,7 +16,7 @@ import { gatesOf } from "../routing/reach.ts";
 import { count } from "../telemetry/metrics.ts";
 import type { Exchange, Terms } from "./exchange.ts";
 import { REACH } from "./reach.ts";
-import { knownProfile } from "./reserve.ts";
+import { knownProfile } from "./tenant-memory.ts";
 import type { View } from "./view.ts";
 
 /** Whose tokens a try is charged as, and whose replicas it goes to: they differ where a revision answers. */

@@ -1,4 +1,5 @@
 import { REQUEST_DEADLINE_MS, START_DEADLINE_MS } from "../bounds.ts";
+import type { Model } from "../catalogue.ts";
 import { randomBase62 } from "../contract/encoding.ts";
 import type { Endpoint } from "../engine/endpoint.ts";
 import type { Env } from "../env.ts";
@@ -12,13 +13,15 @@ import { answer } from "./answer.ts";
 import { type Asked, askedOf } from "./asked.ts";
 import { authenticate, type Caller } from "./authenticate.ts";
 import { asAsked, type Exchange } from "./exchange.ts";
+import { guardQuarantine } from "./fingerprint.ts";
 import { sessionName } from "./forecast.ts";
 import { standingHeaders } from "./headers.ts";
+import { usableModels } from "./key-check.ts";
 import { type ReadCall, readCall } from "./read.ts";
 import { BudgetRefusal } from "./reserve.ts";
 import { requestSeen } from "./retries.ts";
 import { publicModel, revisionFor } from "./revision.ts";
-import { directoryView } from "./view.ts";
+import { directoryView, type View } from "./view.ts";
 
 /** One request of the data plane, in the order of docs/architecture.md. */
 export async function infer(
@@ -62,11 +65,8 @@ export async function infer(
     // 3 rank, 4 reserve and acquire, 5 call, 6 pipe, 7 release
     const rankMs = Date.now();
     const view = await directoryView(env, exchange.here);
-    const model = publicModel(view, call.model);
-    // Any model tokenizes; else models that generate and models that embed have endpoints of their own.
-    if (endpoint.id !== "tokenize" && (model.kind === "generate") !== call.generates) {
-      throw new FailureError({ tag: "wrong_model_kind", model: model.id, path: endpoint.path });
-    }
+    const model = await knownModel(exchange, view);
+    await guardQuarantine(exchange, view.catalogue);
     trace.spent("rank", rankMs);
     requestSeen(model.id);
     return await answer(exchange, view, { billed: model, served: revisionFor(exchange, view, model) }, () => {
@@ -79,6 +79,19 @@ export async function infer(
   } finally {
     done();
   }
+}
+
+/** The model that was asked for. What models there are, only a key that works is told, and only of those it may use. */
+async function knownModel({ call, claims, endpoint, env }: Exchange, view: View): Promise<Model> {
+  const model = publicModel(view, call.model);
+  // Any model tokenizes; else models that generate and models that embed have endpoints of their own.
+  const fits = endpoint.id === "tokenize" || (model?.kind === "generate") === call.generates;
+  if (model && fits) return model;
+  const usable = await usableModels(env, claims);
+  if (!model || (usable !== null && !usable.includes(model.id))) {
+    throw new FailureError({ tag: "model_not_found", model: call.model });
+  }
+  throw new FailureError({ tag: "wrong_model_kind", model: model.id, path: endpoint.path });
 }
 
 /** What follows from the request alone. */

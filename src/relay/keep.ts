@@ -27,11 +27,20 @@ export class Kept {
   #heardAtMs = Date.now();
   #timer: ReturnType<typeof setTimeout> | null = null;
 
-  /** @param onSilence called when nothing has come for `silenceMaxMs`: the way to the gate is dead, or the gate is */
-  constructor(branch: ReadableStream<Uint8Array>, silenceMaxMs: number, onSilence: () => void) {
+  /**
+   * @param before what the client had of the stream before this part of it
+   * @param onSilence called when nothing has come for `silenceMaxMs`: the way to the gate is dead, or the gate is
+   */
+  constructor(
+    branch: ReadableStream<Uint8Array>,
+    before: Uint8Array,
+    silenceMaxMs: number,
+    onSilence: () => void,
+  ) {
     this.#reader = branch.getReader({ mode: "byob" });
     this.#silenceMaxMs = silenceMaxMs;
     this.#onSilence = onSilence;
+    this.#keep(before);
     this.#later();
   }
 

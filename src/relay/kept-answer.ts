@@ -65,6 +65,7 @@ async function settle(exchange: Exchange, reservation: Reservation, saved: Saved
     ...{ requestId: terms.id, keyId: claims.keyId, model: call.model, attempt: 0 },
     usage: { promptTokens: 0, cachedTokens: 0, outputTokens: 0 },
     ...{ final: true, tokensPerSecond: 0, unsent: false, saved },
+    ...(reservation.block === null ? {} : { block: reservation.block }),
   };
   // A lost one costs the count: an unreported reservation is void after its deadline.
   await withDeadline(tenantBudget(env, reservation.address).report([report]), OBJECT_CALL_TIMEOUT_MS).catch(

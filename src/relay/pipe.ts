@@ -36,25 +36,28 @@ export async function pipeInto(
 ): Promise<void> {
   const { request, trace } = exchange;
   let origin = first;
+  let held = seat;
+  // What the client has of the parts before this one.
+  let before = new Uint8Array();
   const leave = () => origin.abort.abort();
   // A stalled origin writes nothing, so no failing write would tell that the client left: the signal does.
   request.signal.addEventListener("abort", leave, { once: true });
   const timer = setTimeout(leave, Math.max(0, exchange.deadlineMs + EDGE_GRACE_MS - Date.now()));
   let end: RequestEnd = "complete";
   try {
-    const cut = await pipeOnce(exchange, first, writable, seat, plan);
-    if (cut !== null) {
+    for (;;) {
+      const cut = await pipeOnce(exchange, origin, before, writable, held, plan);
+      if (cut === null) break;
       const resumed =
-        exchange.resumable && !request.signal.aborted ? await resume(exchange, plan, seat, cut.sent) : null;
+        exchange.resumable && !request.signal.aborted ? await resume(exchange, plan, held, cut.sent) : null;
       if (resumed === null || resumed.kind === "broken") throw cut.error;
       trace.resumes += 1;
       await write(writable, resumed.tail);
-      if (resumed.kind === "resumed") {
-        origin = resumed.answer;
-        if (request.signal.aborted) leave();
-        const again = await pipeOnce({ ...exchange, resumable: false }, origin, writable, resumed.seat, plan);
-        if (again !== null) throw again.error;
-      }
+      if (resumed.kind === "complete") break;
+      origin = resumed.answer;
+      held = resumed.seat;
+      before = joined(cut.sent ?? before, new TextEncoder().encode(resumed.tail));
+      if (request.signal.aborted) leave();
     }
     // The slot is free before the client sees the end: its next request must not find it taken.
     if (plan.reservation.finishEagerly) await plan.reservation.finish();
@@ -76,6 +79,7 @@ export async function pipeInto(
 async function pipeOnce(
   exchange: Exchange,
   { response, abort }: Origin,
+  before: Uint8Array,
   writable: WritableStream<Uint8Array>,
   seat: Seat,
   { model }: RelayPlan,
@@ -90,7 +94,7 @@ async function pipeOnce(
       const [shown, branch] = body.tee();
       body = shown;
       const silenceMs = (model.tokenGapTimeoutMs ?? TOKEN_GAP_TIMEOUT_MS) + EDGE_GRACE_MS;
-      kept = new Kept(branch, silenceMs, () => abort.abort());
+      kept = new Kept(branch, before, silenceMs, () => abort.abort());
     }
     await body?.pipeTo(writable, { preventAbort: true, preventClose: true });
     return null;
@@ -103,6 +107,13 @@ async function pipeOnce(
     abort.abort();
     seat.release(outcome);
   }
+}
+
+function joined(one: Uint8Array, other: Uint8Array): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(one.length + other.length);
+  bytes.set(one);
+  bytes.set(other, one.length);
+  return bytes;
 }
 
 export async function write(writable: WritableStream<Uint8Array>, text: string): Promise<void> {

@@ -1,15 +1,15 @@
-import { LEASE_HINT_MS, OBJECT_CALL_TIMEOUT_MS, PROFILE_CACHE_MAX, PROFILE_FRESH_MS } from "../bounds.ts";
-import { EVEN_WEIGHTS, type LocationHint, type Model, type Weights } from "../catalogue.ts";
+import { OBJECT_CALL_TIMEOUT_MS } from "../bounds.ts";
+import { EVEN_WEIGHTS, type Model, type Weights } from "../catalogue.ts";
 import { sha256, toBase64Url } from "../contract/encoding.ts";
 import type { PromptBasis } from "../contract/prompt-basis.ts";
 import { withDeadline } from "../deadline.ts";
 import { type BudgetAddress, homeOf, tenantBudget } from "../durable/stub.ts";
 import type { Env } from "../env.ts";
 import { FailureError } from "../errors.ts";
-import type { KeyClaims } from "../keys.ts";
 import { estimatePromptTokens, promptBasis } from "../limits/estimate.ts";
 import type {
   AdmissionMode,
+  BlockClaim,
   ReserveAnswer,
   ReserveAsk,
   Standing,
@@ -18,14 +18,18 @@ import type {
 import { weighted } from "../limits/weights.ts";
 import { count } from "../telemetry/metrics.ts";
 import { rememberDenial } from "./authenticate.ts";
+import { drawFromBlock } from "./blocks.ts";
 import type { Exchange } from "./exchange.ts";
 import { knownRefusal, rememberRefusal } from "./refusals.ts";
+import { addressFrom, rememberTenant } from "./tenant-memory.ts";
 import type { View } from "./view.ts";
 
 /** A request's hold on its tenant's budget. */
 export interface Reservation {
   /** The object that holds it. */
   readonly address: BudgetAddress;
+  /** The block that this isolate admitted it from, or null where the object was asked. */
+  readonly block: BlockClaim | null;
   readonly estimatedPromptTokens: number;
   /** What the estimate was made of. */
   readonly basis: PromptBasis;
@@ -54,24 +58,6 @@ export class BudgetRefusal extends FailureError {
   }
 }
 
-const profiles = new Map<string, { readonly profile: TenantProfile; readonly atMs: number }>();
-
-/** What this isolate knows of a key and its tenant from its last reservation; null: reserve first, then rank. */
-export function knownProfile(keyId: string): TenantProfile | null {
-  const known = profiles.get(keyId);
-  return known && Date.now() - known.atMs < PROFILE_FRESH_MS ? known.profile : null;
-}
-
-/** The tenant's own object at this location, by the last answer; the home when none has a lease here. */
-function addressFrom({ tenantRef, homeHint }: KeyClaims, here: LocationHint): BudgetAddress {
-  const home = homeOf(tenantRef, homeHint);
-  const leased = here !== homeHint && (leasedUntilMs.get(`${tenantRef}/${here}`) ?? 0) > Date.now();
-  return leased ? { ...home, at: here } : home;
-}
-
-/** Locations that hold a lease, as budget objects said: asking one there is a shorter way than asking the home. */
-const leasedUntilMs = new Map<string, number>();
-
 /** Reserves under all limits of the tenant. Throws its refusal, or `budget_unavailable` when it is out of reach. */
 export async function reserve(exchange: Exchange, model: Model, view: View): Promise<Reservation> {
   const { env, claims, trace, here } = exchange;
@@ -83,36 +69,50 @@ export async function reserve(exchange: Exchange, model: Model, view: View): Pro
   const fromMs = Date.now();
   const refused = knownRefusal(claims.keyId, weightedPrompt, fromMs);
   if (refused) throw new BudgetRefusal(refused);
-  const answer = await answerOf(env, addressFrom(claims, here), ask);
+  const address = addressFrom(claims, here);
+  const drawn = drawFromBlock(exchange, address, ask);
+  if (drawn !== null) {
+    trace.spent("reserve", fromMs);
+    const { claim, grant, outputCapTokens } = drawn;
+    const { profile, standing } = grant;
+    const decided = { mode: "block" as const, outputCapTokens, finishEagerly: false, profile, standing };
+    return held(exchange, address, claim, { estimatedPromptTokens: ask.promptTokens, basis, ...decided });
+  }
+  const answer = await answerOf(env, address, ask);
   trace.spent("reserve", fromMs);
   if (!answer.ok) {
     rememberDenial(claims, answer.failure);
     rememberRefusal(claims.keyId, weightedPrompt, answer, Date.now());
     throw new BudgetRefusal(answer);
   }
-  count("meridian_admissions_total", { mode: answer.mode });
-  if (profiles.size >= PROFILE_CACHE_MAX) profiles.clear();
-  profiles.set(claims.keyId, { profile: answer.profile, atMs: Date.now() });
-  if (leasedUntilMs.size >= PROFILE_CACHE_MAX) leasedUntilMs.clear();
-  if (answer.leaseHere) leasedUntilMs.set(`${claims.tenantRef}/${here}`, Date.now() + LEASE_HINT_MS);
-  const address = { ...homeOf(claims.tenantRef, claims.homeHint), at: answer.at };
-  const stub = tenantBudget(env, address);
+  rememberTenant(claims, here, answer.profile, answer.leaseHere);
+  const { finishEagerly, mode, outputCapTokens, profile, standing } = answer;
+  const decided = { mode, outputCapTokens, finishEagerly, profile, standing };
+  const at = { ...homeOf(claims.tenantRef, claims.homeHint), at: answer.at };
+  return held(exchange, at, null, { estimatedPromptTokens: ask.promptTokens, basis, ...decided });
+}
+
+/** A reservation that was made, by an object or out of a block, and how to end it. */
+function held(
+  { env, terms: { id } }: Exchange,
+  address: BudgetAddress,
+  block: BlockClaim | null,
+  decided: Omit<Reservation, "address" | "block" | "race" | "elect" | "finish" | "cancel">,
+): Reservation {
+  count("meridian_admissions_total", { mode: decided.mode });
+  const stub = () => tenantBudget(env, address);
+  const claim = block ?? undefined;
   // Lost ones cost nothing: reports settle, and an unreported reservation is void after its deadline.
   const told = (run: Promise<void>) => withDeadline(run, OBJECT_CALL_TIMEOUT_MS).catch(() => undefined);
   return {
+    ...decided,
     address,
-    estimatedPromptTokens: ask.promptTokens,
-    basis,
-    outputCapTokens: answer.outputCapTokens,
-    finishEagerly: answer.finishEagerly,
-    mode: answer.mode,
-    standing: answer.standing,
-    profile: answer.profile,
+    block,
     race: (attempts) =>
-      withDeadline(stub.race(exchange.terms.id, attempts), OBJECT_CALL_TIMEOUT_MS).catch(() => false),
-    elect: (winner) => told(stub.elect(exchange.terms.id, winner)),
-    finish: () => told(stub.finish(exchange.terms.id)),
-    cancel: () => told(stub.cancel(exchange.terms.id)),
+      withDeadline(stub().race(id, attempts, claim), OBJECT_CALL_TIMEOUT_MS).catch(() => false),
+    elect: (winner) => told(stub().elect(id, winner)),
+    finish: () => told(stub().finish(id, claim)),
+    cancel: () => told(stub().cancel(id, claim)),
   };
 }
 

@@ -4,6 +4,7 @@ import {
   RESUME_JITTER_MS,
   RESUME_RETRY_MS,
   RESUME_WITHIN_MS,
+  RESUMES_PER_STREAM_MAX,
   START_DEADLINE_MS,
 } from "../bounds.ts";
 import type { Model } from "../catalogue.ts";
@@ -14,6 +15,7 @@ import type { Candidate } from "../routing/rank.ts";
 import { count } from "../telemetry/metrics.ts";
 import { type BrokenOff, type CallResult, callGate } from "./call.ts";
 import type { Exchange } from "./exchange.ts";
+import { diedTooOften } from "./fingerprint.ts";
 import { findPlace } from "./place.ts";
 import type { Reservation } from "./reserve.ts";
 import { markTried, type Seat, type Tried } from "./seat.ts";
@@ -64,20 +66,24 @@ async function tryToResume(
   if (sent === null) return { kind: "broken", why: "too_long" };
   const delivered = readDelivered(exchange.endpoint.id, sent, exchange.exact);
   if (delivered === null) return { kind: "broken", why: "unreadable" };
-  const { continuation, told, tail } = delivered;
+  const { continuation, told, away, paid, tail } = delivered;
   if (delivered.complete) return { kind: "complete", tail };
-  markTried(plan.tried, failed, false);
+  const { gates } = failed.candidate.pool;
+  markTried(plan.tried, failed, away === "pool" || (away === "gate" && gates.length === 1));
   // Whether an engine died or a gate is not known here; a request that is present at two deaths goes nowhere else.
-  exchange.trace.deaths += 1;
-  const broken: BrokenOff = { attempt: exchange.trace.serving, continuation, told };
+  if (away === null) exchange.trace.deaths += 1;
+  else if (exchange.trace.resumes >= RESUMES_PER_STREAM_MAX) return { kind: "broken", why: "too_often" };
+  const broken: BrokenOff = { attempt: exchange.trace.serving, continuation, told, paid };
   const nowMs = Date.now();
   const untilMs = Math.min(nowMs + RESUME_WITHIN_MS, exchange.deadlineMs);
   const startByMs = Math.min(nowMs + START_DEADLINE_MS, exchange.deadlineMs);
-  // One try per stream: should the second engine fail too, its gate ends the stream with an error.
-  const again: Exchange = { ...exchange, startByMs, resumable: false };
+  const again: Exchange = { ...exchange, startByMs };
   await pause(Math.random() * RESUME_JITTER_MS);
   for (let calls = 0; calls < RESUME_CALLS_MAX && Date.now() < untilMs; ) {
-    if (exchange.trace.deaths >= DEATHS_MAX) return { kind: "broken", why: "deaths" };
+    if (exchange.trace.deaths >= DEATHS_MAX) {
+      await diedTooOften(exchange);
+      return { kind: "broken", why: "deaths" };
+    }
     if (exchange.request.signal.aborted) return { kind: "broken", why: "client_gone" };
     const seat = await seatFor(again, plan);
     if (seat === null) {

@@ -2,16 +2,13 @@ import type { Model } from "../catalogue.ts";
 import { canonical } from "../engine/cacheable.ts";
 import type { JsonObject } from "../engine/endpoint.ts";
 import { isJsonObject } from "../engine/schema.ts";
-import { FailureError } from "../errors.ts";
 import { chooseRevision, pointOf, revisionsOf } from "../routing/rollout.ts";
 import type { Exchange } from "./exchange.ts";
-import { modelOf, type View } from "./view.ts";
+import type { View } from "./view.ts";
 
 /** A model that clients may name. A revision is one only in the name of the model that it revises. */
-export function publicModel(view: View, name: string): Model {
-  const model = modelOf(view, name);
-  if (model.revision !== undefined) throw new FailureError({ tag: "model_not_found", model: name });
-  return model;
+export function publicModel({ catalogue }: View, name: string): Model | undefined {
+  return catalogue.models.find(({ id, revision }) => id === name && revision === undefined);
 }
 
 /** The revision that this request's session gets: the model itself, unless a rollout is under way. */

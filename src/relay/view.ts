@@ -46,7 +46,8 @@ export async function directoryView(env: Env, hint: LocationHint): Promise<View>
     return view;
   } catch (error) {
     if (known && nowMs - known.atMs < DIRECTORY_STALE_MAX_MS) return known;
-    throw new FailureError({ tag: "internal", internalDetail: `directory out of reach: ${String(error)}` });
+    const internalDetail = `directory out of reach: ${String(error)}`;
+    throw new FailureError({ tag: "directory_unavailable", retryAfterMs: 2_000, internalDetail });
   }
 }
 

@@ -200,3 +200,32 @@ export interface MeasuredRtt {
   /** When it last was measured, by the directory's clock. */
   readonly atMs: number;
 }
+
+/** An engine that died with requests (quarantine.ts). */
+export interface Death {
+  /** The same in every delivery. */
+  readonly id: string;
+  readonly pool: string;
+  readonly replica: string;
+  readonly atMs: number;
+  readonly present: readonly Present[];
+}
+
+/** A request that an engine had when it died. */
+export interface Present {
+  readonly fingerprint: string;
+  /** Whether a token of it was seen there. */
+  readonly begun: boolean;
+}
+
+/** What deaths made of those who were there. */
+export interface Verdict {
+  readonly held: readonly HeldFingerprint[];
+  readonly retracted: readonly string[];
+}
+
+export interface HeldFingerprint {
+  readonly fingerprint: string;
+  readonly untilMs: number;
+  readonly offences: number;
+}

@@ -13,6 +13,9 @@ const HELP: Record<string, string> = {
   meridian_request_duration_ms_total: "Their summed duration in milliseconds.",
   meridian_attempts_total: "Origin calls made for them.",
   meridian_resumes_total: "Streams that broke off, by whether they were carried on, or why not.",
+  meridian_engine_deaths_total: "Engines that died with requests, as gates reported them.",
+  meridian_quarantines_total: "Fingerprints held because engines died with them, or let go again.",
+  meridian_quarantine_refusals_total: "Requests refused because their fingerprint is held.",
   meridian_retries_total:
     "Origin calls beyond the first, by why, and those that the retry budget did not allow.",
   meridian_hedges_total: "Second calls for a late first token, by who answered.",
@@ -22,7 +25,7 @@ const HELP: Record<string, string> = {
   meridian_cache_saved_tokens_total: "Tokens of answers out of the response cache: no engine computed them.",
   meridian_degraded_total: "Answers that differ from what was asked for, by step of the ladder.",
   meridian_shadows_total: "Copies of requests for revisions under test, by how they went.",
-  meridian_admissions_total: "Requests admitted, by what decided: home, lease, or soft (on trust).",
+  meridian_admissions_total: "Requests admitted, by what decided: home, lease, block, or soft (on trust).",
   meridian_reports_total: "Usage reports taken from gates.",
   meridian_flood_total: "Requests that the flood guard passed, refused, or let through without Redis.",
   meridian_denied_total: "Requests that the deny list or the kill switch refused.",

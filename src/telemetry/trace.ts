@@ -30,6 +30,8 @@ export class Trace {
   serving = 0;
   /** Engines that died with it, or whose stream was cut. */
   deaths = 0;
+  /** Its fingerprint, once it is known that it was present at an engine's death. */
+  suspect: string | null = null;
   /** Times that its stream was carried on elsewhere. */
   resumes = 0;
   status = 0;
@@ -77,6 +79,7 @@ export class Trace {
       attempts: this.attempts,
       resumes: this.resumes,
       deaths: this.deaths,
+      suspect: this.suspect,
       cache: this.cache,
       degraded: this.degraded,
       revision: this.revision,

@@ -80,17 +80,38 @@ describe("a replica that dies in the middle", () => {
   });
 
   it("not streamed: another makes the answer, and only that one is paid", async () => {
+    const ids = replicasOf(stack, "us-east").map(({ id }) => id);
+    // One of them dies: which gets the request is the pool's to say, so now the one is prepared and now the other.
+    for (let time = 0; ; time++) {
+      const { marker, prompt } = newCase();
+      const victim = ids[time % ids.length]!;
+      await stack.fault(victim, { die: { afterTokens: 9, match: marker } });
+      const meter = await meterFrom(stack);
+      const seen = await chat(stack, { prompt, stream: false });
+      expect(seen).toMatchObject({ error: null, status: 200, finishReason: "stop" });
+      const again = seen.headers.get("x-meridian-attempts") === "2";
+      await heal(stack, healersKey);
+      if (!again && time < 7) continue;
+      expect(again).toBe(true);
+      expect(await stillHeld(stack)).toEqual([]);
+      expect(await meter.charged()).toEqual({
+        promptTokens: seen.usage!.prompt_tokens,
+        outputTokens: seen.usage!.completion_tokens,
+      });
+      return;
+    }
+  });
+
+  it("not streamed, twice: nobody gets it any more, and nothing is paid", async () => {
     const { marker, prompt } = newCase();
     await faultRegion(stack, "us-east", { die: { afterTokens: 9 } }, marker);
     const meter = await meterFrom(stack);
     const seen = await chat(stack, { prompt, stream: false });
-    expect(seen).toMatchObject({ error: null, status: 200, finishReason: "stop" });
+    expect([seen.status, codeOf(seen)]).toEqual([502, "origin_failed"]);
+    expect(seen.headers.get("x-meridian-attempts")).toBe("2");
     await heal(stack, healersKey);
     expect(await stillHeld(stack)).toEqual([]);
-    expect(await meter.charged()).toEqual({
-      promptTokens: seen.usage!.prompt_tokens,
-      outputTokens: seen.usage!.completion_tokens,
-    });
+    expect(await meter.charged()).toEqual({ promptTokens: 0, outputTokens: 0 });
   });
 });
 

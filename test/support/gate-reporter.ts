@@ -1,6 +1,7 @@
 import { vi } from "vitest";
 import type { GateReply, GateReport, Usage } from "../../src/contract/report.ts";
 import { systemClock } from "../../src/gate/clock.ts";
+import { Deaths } from "../../src/gate/deaths.ts";
 import { finalReport, Meter, type Running } from "../../src/gate/meter.ts";
 import { Outbox } from "../../src/gate/outbox.ts";
 import { Reporter } from "../../src/gate/reporter.ts";
@@ -27,9 +28,12 @@ export function reporterRig() {
   const tallies = new Tallies();
   const meter = new Meter(tallies);
   const outbox = new Outbox();
+  const deaths = new Deaths("a", systemClock, () => reporter.hurry());
+  const drains: (number | null)[] = [];
   const reports: GateReport[] = [];
   const reporter = new Reporter({
-    ...{ pool: "us-east", gate: "a", meter, outbox, tallies, clock: systemClock },
+    ...{ pool: "us-east", gate: "a", meter, outbox, tallies, deaths, clock: systemClock },
+    onDrain: (drainMs) => void drains.push(drainMs),
     replicas: () => [],
     draining: () => false,
     post(report) {
@@ -47,7 +51,7 @@ export function reporterRig() {
     },
   });
   const rig = {
-    ...{ tallies, meter, outbox, reports, reporter },
+    ...{ tallies, meter, outbox, deaths, drains, reports, reporter },
     answer: TAKES,
     warnings: 0,
     finals: () => reports.flatMap(({ usage }) => usage).filter(({ final }) => final),
@@ -64,6 +68,8 @@ export function reporterRig() {
           request.stopped += 1;
         },
         giveUp() {},
+        movable: false,
+        move() {},
         replicaGone() {},
       };
       meter.begin(request, systemClock.monotonicMs());

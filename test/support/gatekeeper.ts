@@ -39,6 +39,7 @@ export function gatekeeper(stack: TestStack): Gatekeeper {
         attempt: 0,
         model: "sim-chat",
         basis: null,
+        block: null,
         issuedAtMs: Date.now(),
       },
       ...change,

@@ -126,16 +126,17 @@ async function readLedgers(replicaUrls: ReadonlyMap<string, string>): Promise<Le
   };
 }
 
-/** Waits for something that the stack does by itself, at most `withinMs`. */
+/** Waits for something that the stack does by itself, at most `withinMs`, and looks every `everyMs`. */
 export async function eventually<T>(
   look: () => Promise<T>,
   holds: (value: T) => boolean,
   withinMs = 20_000,
+  everyMs = 100,
 ): Promise<T> {
   const untilMs = Date.now() + withinMs;
   for (;;) {
     const value = await look();
     if (holds(value) || Date.now() > untilMs) return value;
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    await new Promise((resolve) => setTimeout(resolve, everyMs));
   }
 }

@@ -1,7 +1,8 @@
 import type { KeyRecord, Limits, TenantRecord } from "../../src/catalogue.ts";
 import type { Usage } from "../../src/contract/report.ts";
 import type { Account } from "../../src/limits/account.ts";
-import type { Book, Change } from "../../src/limits/ledger.ts";
+import type { Block, BlockChange } from "../../src/limits/block.ts";
+import type { Book, Change } from "../../src/limits/book.ts";
 import { HOME_PURSE } from "../../src/limits/purse.ts";
 import type { Reservation } from "../../src/limits/reservation.ts";
 
@@ -54,6 +55,7 @@ export class MemoryBook implements Book<Account> {
   record: TenantRecord;
   readonly accounts = new Map<string, Account>();
   readonly reservations = new Map<string, Reservation>();
+  readonly blocks = new Map<string, Block>();
   settled: Usage = { promptTokens: 0, cachedTokens: 0, outputTokens: 0 };
   counted = 0;
 
@@ -69,10 +71,21 @@ export class MemoryBook implements Book<Account> {
     return this.reservations.get(id);
   }
 
+  block(id: string): Block | undefined {
+    return this.blocks.get(id);
+  }
+
+  applyBlock(change: BlockChange<Account> | null): void {
+    if (!change) return;
+    for (const account of change.accounts) this.accounts.set(account.scope, account);
+    this.blocks.set(change.block.id, change.block);
+  }
+
   apply(change: Change<Account> | null): void {
     if (!change) return;
     for (const account of change.accounts) this.accounts.set(account.scope, account);
     this.reservations.set(change.reservation.id, change.reservation);
+    if (change.block) this.blocks.set(change.block.id, change.block);
     this.settled = {
       promptTokens: this.settled.promptTokens + change.settled.promptTokens,
       cachedTokens: this.settled.cachedTokens + change.settled.cachedTokens,

@@ -77,7 +77,8 @@ describe("a replica whose health check is fine", () => {
       ],
       transitions: [{ replica: "r0", from: "closed", to: "open", cause: "failures_in_a_row" }],
     });
-    for (const id of ["1", "2", "3"]) {
+    // Two prompts that say nothing of their size are as many as are sent ahead.
+    for (const id of ["1", "2"]) {
       const { answer } = await reach().acquire({ id, config: CONFIG, exclude: [], waitMs: 0 });
       expect(answer).toMatchObject({ kind: "granted", replica: "r1" });
     }

@@ -217,6 +217,20 @@ export const operations = {
     request: { query: schemas.auditQuery },
     responses: { 200: answer(schemas.pageOf(schemas.auditEntrySchema), "A page."), ...error },
   }),
+  quarantine: createRoute({
+    method: "get",
+    path: "/quarantine",
+    summary: "List requests that engines died with, by fingerprint: those that are refused, and suspects",
+    request: { query: schemas.pageQuery() },
+    responses: { 200: answer(schemas.pageOf(schemas.quarantineSchema), "A page."), ...error },
+  }),
+  release: createRoute({
+    method: "delete",
+    path: "/quarantine/{fingerprint}",
+    summary: "Let a request go again; nothing of it is remembered",
+    request: { params: z.object({ fingerprint: id }) },
+    responses: removed,
+  }),
   openapi: createRoute({
     method: "get",
     path: "/openapi.json",

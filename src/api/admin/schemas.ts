@@ -191,6 +191,18 @@ export const auditEntrySchema = z
   .openapi("AuditEntry");
 
 const place = (what: string) => z.string().max(8).optional().describe(what);
+export const quarantineSchema = z
+  .object({
+    fingerprint: z
+      .string()
+      .describe("A keyed hash of what the model reads of the request. It tells nothing of the text."),
+    state: z.enum(["held", "suspect"]).describe("Held: refused everywhere. Suspect: present at a death."),
+    deaths: count.describe("Engines that died with it in the last ten minutes."),
+    lastDeathAtMs: instantMs.nullable(),
+    offences: count.describe("Times that it was held; each is twice as long as the one before."),
+    heldUntilMs: instantMs.nullable(),
+  })
+  .openapi("QuarantineEntry");
 
 export const explainQuery = z.strictObject({
   model: z.string().min(1).max(256),

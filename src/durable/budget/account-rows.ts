@@ -1,5 +1,6 @@
 import type { Account } from "../../limits/account.ts";
 import type { LeaseAccount } from "../../limits/lease-holder.ts";
+import { NO_PACE } from "../../limits/pace.ts";
 import type { AccountRows } from "./tenant-book.ts";
 
 /**
@@ -8,14 +9,20 @@ import type { AccountRows } from "./tenant-book.ts";
  */
 export const HOME_ROWS: AccountRows<Account> = {
   write: ({ day, ...account }) => JSON.stringify({ ...account, slot: day.slot, slotTokens: day.slotTokens }),
-  read(body, slots) {
+  read(body, slots, heldRequests) {
     const { slot, slotTokens, ...account } = JSON.parse(body) as Omit<Account, "day"> & {
       slot: number;
       slotTokens: number;
     };
     const older = slots.filter((entry) => entry.slot < slot);
     const olderTokens = older.reduce((sum, entry) => sum + entry.tokens, 0);
-    return { ...account, day: { slot, slotTokens, older, olderTokens } };
+    // Rows from before there was a pace.
+    return {
+      ...account,
+      heldRequests,
+      pace: account.pace ?? NO_PACE,
+      day: { slot, slotTokens, older, olderTokens },
+    };
   },
   endedSlots: (before, after) =>
     before.day.slot === after.day.slot
@@ -26,6 +33,12 @@ export const HOME_ROWS: AccountRows<Account> = {
 /** A lease elsewhere: no day window, the home keeps it. */
 export const LEASE_ROWS: AccountRows<LeaseAccount> = {
   write: (lease) => JSON.stringify(lease),
-  read: (body) => JSON.parse(body) as LeaseAccount,
+  read(body, _slots, heldRequests) {
+    const lease = JSON.parse(body) as LeaseAccount;
+    // A version before held requests until their end; those that run count from now on.
+    const run = Math.max(0, lease.heldRequests - heldRequests);
+    const settled = { ...lease.settled, requests: lease.settled.requests + run };
+    return { ...lease, settled, heldRequests, tokensPerSecond: lease.tokensPerSecond ?? 0 };
+  },
   endedSlots: () => [],
 };

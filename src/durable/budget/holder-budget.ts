@@ -14,7 +14,7 @@ import {
   renewal,
   takeTerms,
 } from "../../limits/lease-holder.ts";
-import type { BudgetReport, ReserveAsk, TenantUsage } from "../../limits/messages.ts";
+import type { BlockAsk, BlockTold, BudgetReport, ReserveAsk, TenantUsage } from "../../limits/messages.ts";
 import { LEASE_PURSE, softPurse } from "../../limits/purse.ts";
 import { weighted } from "../../limits/weights.ts";
 import type { TenantBudgetStub } from "../stub.ts";
@@ -89,6 +89,23 @@ export class HolderBudget {
     } catch (error) {
       return this.#onTrust(ask, error);
     }
+  }
+
+  /** Reservations in advance for an isolate at this location. What they hold is demand like any other. */
+  async blocks(ask: BlockAsk | null, told: readonly BlockTold[]) {
+    const result = await this.ledger.blocks(ask, told);
+    const { answer } = result;
+    if (ask === null || !answer.ok) return result;
+    const nowMs = Date.now();
+    for (const scope of this.#scopesOf(ask.keyId)) {
+      const demand = this.#demand.get(scope) ?? NO_DEMAND;
+      this.#demand.set(scope, demanded(demand, answer.tokens, nowMs, answer.requests));
+    }
+    return result;
+  }
+
+  async renewIfDue(): Promise<void> {
+    if (this.#renewalDue(Date.now())) await this.renew();
   }
 
   /** The home is out of reach: a tenant may allow some tokens on trust; otherwise nothing unproven is admitted. */
@@ -168,17 +185,18 @@ export class HolderBudget {
   }
 
   #note(ask: ReserveAsk, nowMs: number): void {
-    for (const scope of ["tenant", ...(this.#keyIsLimited(ask.keyId) ? [`key:${ask.keyId}`] : [])]) {
+    for (const scope of this.#scopesOf(ask.keyId)) {
       const output = ask.generates ? FIRST_STEP_TOKENS * ask.choices : 0;
       const tokens = weighted(ask.promptTokens, output, ask.weights ?? EVEN_WEIGHTS);
       this.#demand.set(scope, demanded(this.#demand.get(scope) ?? NO_DEMAND, tokens, nowMs));
     }
   }
 
-  #keyIsLimited(keyId: string): boolean {
+  #scopesOf(keyId: string): string[] {
     const { book } = this.ledger;
     const key = book.known ? book.record.keys.find(({ id }) => id === keyId) : undefined;
-    return key !== undefined && Object.keys(key.limits).length > 0;
+    const limited = key !== undefined && Object.keys(key.limits).length > 0;
+    return limited ? ["tenant", `key:${keyId}`] : ["tenant"];
   }
 
   #wanted(scope: string, nowMs: number): Quantity {

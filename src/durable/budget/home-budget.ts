@@ -2,11 +2,11 @@ import { OBJECT_CALL_TIMEOUT_MS } from "../../bounds.ts";
 import type { LocationHint, TenantRecord } from "../../catalogue.ts";
 import { withDeadline } from "../../deadline.ts";
 import { type Account, isFresh, newAccount, relimit, settleTime } from "../../limits/account.ts";
+import { limitsOf } from "../../limits/book.ts";
 import { type Demand, demanded, earnsLease, NO_DEMAND } from "../../limits/demand.ts";
 import type { LeaseTerms, Renewal } from "../../limits/lease.ts";
 import { renew, writeOff, writeOffMs } from "../../limits/lease-home.ts";
-import { limitsOf } from "../../limits/ledger.ts";
-import type { ReserveAsk, TenantUsage, UsageRow } from "../../limits/messages.ts";
+import type { BlockAsk, BlockTold, ReserveAsk, TenantUsage, UsageRow } from "../../limits/messages.ts";
 import { HOME_PURSE } from "../../limits/purse.ts";
 import { isHomeShort, recalls, shareOf } from "../../limits/share.ts";
 import { limitState } from "../../limits/standing.ts";
@@ -78,6 +78,11 @@ export class HomeBudget {
     }
     const leaseHere = ask.from !== this.#hint && earnsLease(demand, nowMs);
     return { ...result, answer: { ...answer, at: this.#hint, leaseHere } };
+  }
+
+  /** Reservations in advance for an isolate at this location. */
+  blocks(ask: BlockAsk | null, told: readonly BlockTold[]) {
+    return this.ledger.blocks(ask, told);
   }
 
   /** A holder accounts for its lease and asks for more. */

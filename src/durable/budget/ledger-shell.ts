@@ -1,11 +1,23 @@
 import { checkKey } from "../../limits/access.ts";
-import { type Book, type Change, cancel, expire, finish, report, reserve } from "../../limits/ledger.ts";
-import type { BudgetReport, KeyCheck, ReserveAnswer, ReserveAsk } from "../../limits/messages.ts";
+import { type BlockChange, closeBlock, expireBlock, grantBlock } from "../../limits/block.ts";
+import type { Book, Change } from "../../limits/book.ts";
+import { cancel, expire, finish, report, reserve } from "../../limits/ledger.ts";
+import type {
+  BlockAnswer,
+  BlockAsk,
+  BlockClaim,
+  BlockTold,
+  BudgetReport,
+  KeyCheck,
+  ReserveAnswer,
+  ReserveAsk,
+} from "../../limits/messages.ts";
 import type { Purse } from "../../limits/purse.ts";
 import { elect, race } from "../../limits/race.ts";
 import type { Reservation } from "../../limits/reservation.ts";
 import { Tick } from "../tick.ts";
-import { type AccountRows, type Scoped, TenantBook } from "./tenant-book.ts";
+import { type AccountRows, TenantBook } from "./tenant-book.ts";
+import type { Scoped } from "./writes.ts";
 
 const EXPIRE_BATCH = 500;
 
@@ -54,6 +66,7 @@ export class LedgerShell<P extends Scoped> {
               record: book.record,
               account: (scope) => book.account(scope),
               reservation: (id) => book.reservation(id),
+              block: (id) => book.block(id),
             };
       const { answer, change } = reserve(seen, ask, nowMs);
       if (change) this.book.apply(change, nowMs);
@@ -76,13 +89,34 @@ export class LedgerShell<P extends Scoped> {
     });
   }
 
-  finish(requestId: string): Promise<void> {
-    return this.#change((nowMs) => finish(this.book, requestId, nowMs));
+  /** Takes note of blocks that an isolate is done with, then grants it another one if it asks. */
+  blocks(
+    ask: BlockAsk | null,
+    told: readonly BlockTold[],
+  ): Promise<{ answer: BlockAnswer; deadlineMs: number | null }> {
+    return this.run((nowMs) => {
+      if (!this.book.known) return { answer: { ok: false, failure: null }, deadlineMs: null };
+      for (const one of told) this.#applyBlock(closeBlock(this.book, one, nowMs));
+      if (ask === null) return { answer: { ok: false, failure: null }, deadlineMs: null };
+      const { answer, change } = grantBlock(this.book, ask, nowMs);
+      this.#applyBlock(change);
+      return { answer, deadlineMs: change?.block.deadlineMs ?? null };
+    });
   }
 
-  race(requestId: string, attempts: readonly number[]): Promise<boolean> {
+  #applyBlock(change: BlockChange<P> | null): void {
+    if (change === null) return;
+    for (const account of change.accounts) this.book.put(account);
+    this.book.putBlock(change.block);
+  }
+
+  finish(requestId: string, claim?: BlockClaim): Promise<void> {
+    return this.#change((nowMs) => finish(this.book, requestId, nowMs, claim));
+  }
+
+  race(requestId: string, attempts: readonly number[], claim?: BlockClaim): Promise<boolean> {
     return this.run((nowMs) => {
-      const change = this.book.known ? race(this.book, requestId, attempts) : null;
+      const change = this.book.known ? race(this.book, requestId, attempts, nowMs, claim) : null;
       if (change) this.book.apply(change, nowMs);
       return change !== null;
     });
@@ -92,8 +126,8 @@ export class LedgerShell<P extends Scoped> {
     return this.#change((nowMs) => elect(this.book, requestId, winner, nowMs));
   }
 
-  cancel(requestId: string): Promise<void> {
-    return this.#change((nowMs) => cancel(this.book, requestId, nowMs));
+  cancel(requestId: string, claim?: BlockClaim): Promise<void> {
+    return this.#change((nowMs) => cancel(this.book, requestId, nowMs, claim));
   }
 
   #change(transition: (nowMs: number) => Change<P> | null): Promise<void> {
@@ -111,14 +145,16 @@ export class LedgerShell<P extends Scoped> {
   async expireDue(): Promise<void> {
     for (;;) {
       const due = this.book.due(Date.now(), EXPIRE_BATCH);
-      if (due.length === 0) return;
+      const blocks = this.book.dueBlocks(Date.now(), EXPIRE_BATCH);
+      if (due.length + blocks.length === 0) return;
       await this.run((nowMs) => {
+        for (const id of blocks) this.#applyBlock(expireBlock(this.book, id, nowMs));
         for (const id of due) {
           const change = expire(this.book, id, nowMs);
           if (change) this.book.apply(change, nowMs);
         }
       });
-      if (due.length < EXPIRE_BATCH) return;
+      if (Math.max(due.length, blocks.length) < EXPIRE_BATCH) return;
     }
   }
 }

@@ -1,7 +1,19 @@
 import { EVEN_WEIGHTS, type Weights } from "../../catalogue.ts";
+import type { UsageRow } from "../../limits/messages.ts";
 import type { Attempt, Reservation, ReservationState } from "../../limits/reservation.ts";
 import { weightedUsage } from "../../limits/weights.ts";
 import { SAVED_TABLE } from "./saved.ts";
+
+/**
+ * Requests of a scope (the parameter, twice) that never ran, as far as is known: open reservations (`hasRun`), and what
+ * blocks hold.
+ */
+export const UNHEARD_OF = `SELECT
+    (SELECT COUNT(*) FROM reservations, json_each(scopes) AS held
+       WHERE state = 'open' AND held.value = ? AND NOT EXISTS
+         (SELECT 1 FROM json_each(attempts) AS attempt WHERE json_extract(attempt.value, '$.unheard') IS NULL))
+    + (SELECT COALESCE(SUM(json_extract(body, '$.heldRequests')), 0) FROM blocks, json_each(body, '$.scopes') AS held
+       WHERE state <> 'over' AND held.value = ?) AS requests`;
 
 /** Tables of a tenant's budget, and what their rows mean. */
 export const MIGRATIONS = [
@@ -24,6 +36,11 @@ export const MIGRATIONS = [
   `ALTER TABLE reservations ADD COLUMN weights TEXT;
    ALTER TABLE reservations ADD COLUMN settled_tokens INTEGER`,
   SAVED_TABLE,
+  `CREATE TABLE blocks (
+     id TEXT PRIMARY KEY, body TEXT NOT NULL, created_ms INTEGER NOT NULL, deadline_ms INTEGER NOT NULL,
+     held_tokens INTEGER NOT NULL, state TEXT NOT NULL) WITHOUT ROWID;
+   CREATE INDEX live_blocks ON blocks (deadline_ms) WHERE state <> 'over'`,
+  "ALTER TABLE reservations ADD COLUMN pace INTEGER NOT NULL DEFAULT 0",
 ];
 
 export type ReservationRow = {
@@ -40,6 +57,7 @@ export type ReservationRow = {
   /** Null in rows from before there were weights: one each. */
   weights: string | null;
   settled_tokens: number | null;
+  pace: number;
 };
 
 export type UsageSqlRow = {
@@ -65,8 +83,21 @@ export function reservationFrom(row: ReservationRow): Reservation {
     weights,
     heldTokens: row.held_tokens,
     settledTokens: row.settled_tokens ?? weightedUsage(attempts, weights),
+    paceTokensPerSecond: row.pace,
     attempts,
     state: row.state as ReservationState,
     running: row.running === 1,
+  };
+}
+
+export function usageFrom(row: UsageSqlRow): UsageRow {
+  return {
+    keyId: row.key_id,
+    day: row.day,
+    model: row.model,
+    promptTokens: row.prompt_tokens,
+    cachedTokens: row.cached_tokens,
+    outputTokens: row.output_tokens,
+    requests: row.requests,
   };
 }

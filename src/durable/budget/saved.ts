@@ -1,4 +1,4 @@
-import type { Change } from "../../limits/ledger.ts";
+import type { Change } from "../../limits/book.ts";
 import type { SavedRow } from "../../limits/messages.ts";
 
 /** What the response cache spared a tenant, by day, key and model. */

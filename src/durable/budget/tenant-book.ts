@@ -1,25 +1,29 @@
 import { RESERVATION_KEPT_MS, USAGE_DAYS_KEPT } from "../../bounds.ts";
 import type { TenantRecord } from "../../catalogue.ts";
+import type { Block } from "../../limits/block.ts";
+import type { Book, Change } from "../../limits/book.ts";
 import type { Lease } from "../../limits/lease-home.ts";
-import type { Book, Change } from "../../limits/ledger.ts";
 import type { SavedRow, UsageRow } from "../../limits/messages.ts";
 import type { Purse } from "../../limits/purse.ts";
 import type { Reservation } from "../../limits/reservation.ts";
 import { type DaySlot, slotAt } from "../../limits/window.ts";
 import { migrate } from "../schema.ts";
-import { MIGRATIONS, type ReservationRow, reservationFrom, type UsageSqlRow } from "./rows.ts";
+import {
+  MIGRATIONS,
+  type ReservationRow,
+  reservationFrom,
+  UNHEARD_OF,
+  type UsageSqlRow,
+  usageFrom,
+} from "./rows.ts";
 import { addSaved, savedRows } from "./saved.ts";
-
-/** What every purse has: the book keys rows by scope, and looks for idle end users. */
-export interface Scoped {
-  readonly scope: string;
-  readonly open: number;
-}
+import { addUsage, type Scoped, writeAccount, writeBlock, writeLease, writeReservation } from "./writes.ts";
 
 /** How one kind of purse becomes rows. */
 export interface AccountRows<P> {
   write(account: P): string;
-  read(body: string, slots: readonly DaySlot[]): P;
+  /** `unheardOf`: requests that its reservations and blocks hold; a version before may have counted them otherwise. */
+  read(body: string, slots: readonly DaySlot[], unheardOf: number): P;
   /** Slots of the day window that will not change any more: each becomes a row of its own, written once. */
   endedSlots(before: P, after: P): readonly DaySlot[];
 }
@@ -32,8 +36,12 @@ export class TenantBook<P extends Scoped> implements Book<P> {
   #record: TenantRecord | null = null;
   #accounts = new Map<string, P>();
   #reservations = new Map<string, Reservation>();
+  #blocks = new Map<string, Block>();
   #dirtyAccounts = new Set<string>();
   #dirtyReservations = new Set<string>();
+  #dirtyBlocks = new Set<string>();
+  /** Settled since the last flush: a turn with many reports adds to a row once. */
+  #newUsage = new Map<string, UsageRow>();
 
   constructor(sql: SqlStorage, purse: Purse<P>, rows: AccountRows<P>) {
     this.#sql = sql;
@@ -49,8 +57,11 @@ export class TenantBook<P extends Scoped> implements Book<P> {
     this.#record = row ? (JSON.parse(row.record) as TenantRecord) : null;
     this.#accounts.clear();
     this.#reservations.clear();
+    this.#blocks.clear();
     this.#dirtyAccounts.clear();
     this.#dirtyReservations.clear();
+    this.#dirtyBlocks.clear();
+    this.#newUsage.clear();
   }
 
   get known(): boolean {
@@ -82,7 +93,8 @@ export class TenantBook<P extends Scoped> implements Book<P> {
         scope,
       )
       .toArray();
-    const account = this.#rows.read(row.body, slots);
+    const { requests } = this.#sql.exec<{ requests: number }>(UNHEARD_OF, scope, scope).one();
+    const account = this.#rows.read(row.body, slots, requests);
     this.#accounts.set(scope, account);
     return account;
   }
@@ -97,29 +109,42 @@ export class TenantBook<P extends Scoped> implements Book<P> {
     return reservation;
   }
 
+  block(id: string): Block | undefined {
+    const cached = this.#blocks.get(id);
+    if (cached) return cached;
+    const [row] = this.#sql.exec<{ body: string }>("SELECT body FROM blocks WHERE id = ?", id).toArray();
+    if (!row) return undefined;
+    const block = JSON.parse(row.body) as Block;
+    this.#blocks.set(id, block);
+    return block;
+  }
+
+  /** Takes a block into memory; `flush` writes it. */
+  putBlock(block: Block): void {
+    this.#blocks.set(block.id, block);
+    this.#dirtyBlocks.add(block.id);
+  }
+
   /** Takes a change into memory; `flush` writes it, in the same transaction. */
   apply(change: Change<P>, nowMs: number): void {
     for (const account of change.accounts) this.put(account);
     this.#reservations.set(change.reservation.id, change.reservation);
     this.#dirtyReservations.add(change.reservation.id);
+    if (change.block) this.putBlock(change.block);
     addSaved(this.#sql, change, nowMs);
     const { promptTokens, cachedTokens, outputTokens } = change.settled;
-    if (promptTokens + outputTokens > 0 || change.counted) {
-      this.#sql.exec(
-        `INSERT INTO usage (day, key_id, model, prompt_tokens, cached_tokens, output_tokens, requests)
-         VALUES (?, ?, ?, ?, ?, ?, ?)
-         ON CONFLICT DO UPDATE SET prompt_tokens = prompt_tokens + excluded.prompt_tokens,
-           cached_tokens = cached_tokens + excluded.cached_tokens,
-           output_tokens = output_tokens + excluded.output_tokens, requests = requests + excluded.requests`,
-        new Date(nowMs).toISOString().slice(0, 10),
-        change.reservation.keyId,
-        change.reservation.model,
-        promptTokens,
-        cachedTokens,
-        outputTokens,
-        change.counted ? 1 : 0,
-      );
-    }
+    if (promptTokens + outputTokens === 0 && !change.counted) return;
+    const { keyId, model } = change.reservation;
+    const day = new Date(nowMs).toISOString().slice(0, 10);
+    const name = `${day}\n${keyId}\n${model}`;
+    const known = this.#newUsage.get(name);
+    this.#newUsage.set(name, {
+      ...{ day, keyId, model },
+      promptTokens: (known?.promptTokens ?? 0) + promptTokens,
+      cachedTokens: (known?.cachedTokens ?? 0) + cachedTokens,
+      outputTokens: (known?.outputTokens ?? 0) + outputTokens,
+      requests: (known?.requests ?? 0) + (change.counted ? 1 : 0),
+    });
   }
 
   /** Takes an account into memory; `flush` writes it. */
@@ -139,10 +164,18 @@ export class TenantBook<P extends Scoped> implements Book<P> {
 
   /** Writes what changed since the last flush, each row once however often it changed. */
   flush(): void {
-    for (const scope of this.#dirtyAccounts) this.#writeAccount(this.#accounts.get(scope)!);
-    for (const id of this.#dirtyReservations) this.#writeReservation(this.#reservations.get(id)!);
+    for (const scope of this.#dirtyAccounts) {
+      const account = this.#accounts.get(scope)!;
+      writeAccount(this.#sql, account, this.#rows.write(account));
+    }
+    for (const id of this.#dirtyReservations) writeReservation(this.#sql, this.#reservations.get(id)!);
+    for (const id of this.#dirtyBlocks) writeBlock(this.#sql, this.#blocks.get(id)!);
     this.#dirtyAccounts.clear();
     this.#dirtyReservations.clear();
+    this.#dirtyBlocks.clear();
+    for (const row of this.#newUsage.values()) addUsage(this.#sql, row);
+    this.#newUsage.clear();
+    if (this.#blocks.size > CACHED_MAX) this.#blocks.clear();
     if (this.#accounts.size > CACHED_MAX) this.#accounts.clear();
     if (this.#reservations.size > CACHED_MAX) this.#reservations.clear();
   }
@@ -159,10 +192,25 @@ export class TenantBook<P extends Scoped> implements Book<P> {
       .map(({ id }) => id);
   }
 
-  /** The next deadline of an open reservation, or null. */
+  /** The same for blocks. */
+  dueBlocks(nowMs: number, max: number): string[] {
+    return this.#sql
+      .exec<{ id: string }>(
+        "SELECT id FROM blocks WHERE state <> 'over' AND deadline_ms <= ? ORDER BY deadline_ms LIMIT ?",
+        nowMs,
+        max,
+      )
+      .toArray()
+      .map(({ id }) => id);
+  }
+
+  /** The next deadline of an open reservation or a block, or null. */
   nextDeadlineMs(): number | null {
     return this.#sql
-      .exec<{ at: number | null }>("SELECT MIN(deadline_ms) AS at FROM reservations WHERE state = 'open'")
+      .exec<{ at: number | null }>(
+        `SELECT MIN(at) AS at FROM (SELECT MIN(deadline_ms) AS at FROM reservations WHERE state = 'open'
+           UNION ALL SELECT MIN(deadline_ms) FROM blocks WHERE state <> 'over')`,
+      )
       .one().at;
   }
 
@@ -175,6 +223,11 @@ export class TenantBook<P extends Scoped> implements Book<P> {
       SWEEP_ROWS,
     ).rowsWritten;
     if (removed > 0) this.#reservations.clear();
+    const ended = this.#sql.exec(
+      "DELETE FROM blocks WHERE state = 'over' AND created_ms < ?",
+      nowMs - RESERVATION_KEPT_MS,
+    ).rowsWritten;
+    if (ended > 0) this.#blocks.clear();
     this.#sql.exec("DELETE FROM day_slots WHERE slot < ?", slotAt(nowMs) - 2 * 288);
     const oldestDay = new Date(nowMs - USAGE_DAYS_KEPT * 86_400_000).toISOString().slice(0, 10);
     this.#sql.exec("DELETE FROM usage WHERE day < ?", oldestDay);
@@ -217,12 +270,7 @@ export class TenantBook<P extends Scoped> implements Book<P> {
   }
 
   putLease(lease: Lease): void {
-    this.#sql.exec(
-      "INSERT OR REPLACE INTO leases (holder, scope, body) VALUES (?, ?, ?)",
-      lease.holder,
-      lease.scope,
-      JSON.stringify(lease),
-    );
+    writeLease(this.#sql, lease);
   }
 
   saved(): SavedRow[] {
@@ -233,54 +281,17 @@ export class TenantBook<P extends Scoped> implements Book<P> {
     return this.#sql
       .exec<UsageSqlRow>("SELECT * FROM usage ORDER BY day DESC, key_id, model LIMIT 10000")
       .toArray()
-      .map((row) => ({
-        keyId: row.key_id,
-        day: row.day,
-        model: row.model,
-        promptTokens: row.prompt_tokens,
-        cachedTokens: row.cached_tokens,
-        outputTokens: row.output_tokens,
-        requests: row.requests,
-      }));
+      .map(usageFrom);
   }
 
   open(): { reservations: number; running: number; reservedTokens: number } {
     return this.#sql
       .exec<{ reservations: number; running: number; reservedTokens: number }>(
         `SELECT COUNT(*) AS reservations, COALESCE(SUM(running), 0) AS running,
-           COALESCE(SUM(held_tokens), 0) AS reservedTokens FROM reservations WHERE state = 'open'`,
+           COALESCE(SUM(held_tokens), 0) + (SELECT COALESCE(SUM(held_tokens), 0) FROM blocks WHERE state <> 'over')
+           AS reservedTokens FROM reservations WHERE state = 'open'`,
       )
       .one();
-  }
-
-  #writeAccount(account: P): void {
-    this.#sql.exec(
-      "INSERT OR REPLACE INTO accounts (scope, body, open) VALUES (?, ?, ?)",
-      account.scope,
-      this.#rows.write(account),
-      account.open,
-    );
-  }
-
-  #writeReservation(reservation: Reservation): void {
-    this.#sql.exec(
-      `INSERT OR REPLACE INTO reservations
-         (id, key_id, scopes, model, created_ms, deadline_ms, held_tokens, attempts, state, running,
-          weights, settled_tokens)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-      reservation.id,
-      reservation.keyId,
-      JSON.stringify(reservation.scopes),
-      reservation.model,
-      reservation.createdAtMs,
-      reservation.deadlineMs,
-      reservation.heldTokens,
-      JSON.stringify(reservation.attempts),
-      reservation.state,
-      reservation.running ? 1 : 0,
-      JSON.stringify(reservation.weights),
-      reservation.settledTokens,
-    );
   }
 }
 

@@ -52,4 +52,5 @@ export const MIGRATIONS = [
   );
   CREATE INDEX approvals_by_end ON approvals (state, until_ms);
   `,
+  "CREATE TABLE quarantine (id INTEGER PRIMARY KEY CHECK (id = 1), state TEXT NOT NULL)",
 ];

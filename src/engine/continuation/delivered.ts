@@ -1,8 +1,15 @@
-import { type Continuation, readFarewell, type Told } from "../../contract/continuation.ts";
+import {
+  type Aside,
+  type Away,
+  type Continuation,
+  type Ends,
+  readAside,
+  type Told,
+} from "../../contract/continuation.ts";
 import type { EndpointId, JsonObject } from "../endpoint.ts";
 import { isJsonObject } from "../schema.ts";
 import { type SseEvent, SseParser } from "../sse.ts";
-import { completeHalf } from "./half.ts";
+import { type Completed, completeHalf } from "./half.ts";
 
 /** What a client has of a stream that broke off. */
 export interface Delivered {
@@ -10,6 +17,10 @@ export interface Delivered {
   /** What to send first: the rest of a half event, or nothing. */
   readonly tail: string;
   readonly told: Told | null;
+  /** Set where the gate handed the stream over and nothing has failed. */
+  readonly away: Away | null;
+  /** What had been charged before the attempt that broke off; null where it was the first. */
+  readonly paid: Told | null;
   /** Nothing is missing: only the connection broke. */
   readonly complete: boolean;
 }
@@ -31,11 +42,16 @@ export function readDelivered(endpoint: EndpointId, bytes: Uint8Array, exact: bo
     ...{ id: null, created: null, text: "", shown: "", opened: 0, closed: 0, finishReason: null },
     ...{ sequence: -1, itemId: null, response: null, pattern: null, complete: false },
   };
-  let told: Told | null = null;
+  let last: Aside = { told: null, away: null, ends: null, paid: null };
+  let textBeforeEnd = 0;
   for (const event of new SseParser().push(bytes.subarray(0, cut))) {
     if (event.garbage) return null;
-    if (event.comment) told = readFarewell(event.raw) ?? told;
-    else if (!note(endpoint, event, notes)) return null;
+    if (event.comment) {
+      const said = readAside(event.raw);
+      if (said === null) continue;
+      last = { ...said, ends: said.ends ?? last.ends, paid: said.paid ?? last.paid };
+      if (said.ends !== null) textBeforeEnd = notes.text.length;
+    } else if (!note(endpoint, event, notes)) return null;
   }
   let half: string;
   try {
@@ -48,10 +64,28 @@ export function readDelivered(endpoint: EndpointId, bytes: Uint8Array, exact: bo
   if (completed === null || (notes.text + completed.shown).includes("\u{fffd}")) return null;
   const { pattern: _pattern, complete, ...continuation } = notes;
   if (completed.tail !== "" && !half.startsWith(":")) continuation.sequence += 1;
+  if (last.ends !== null) return ending(continuation, last, complete, textBeforeEnd, completed);
   if (exact) continuation.shown = completed.shown;
   else continuation.text += completed.shown;
   // The gate counted whole events; where a half one is text now, the tokens are to be counted by the text.
-  return { continuation, tail: completed.tail, told: completed.shown === "" ? told : null, complete };
+  const told = completed.shown === "" ? last.told : null;
+  return { continuation, tail: completed.tail, told, away: last.away, paid: last.paid, complete };
+}
+
+/** The answer's end is known: nobody has to be asked for it, and what it costs was told with it. */
+function ending(
+  continuation: Continuation,
+  { told, ends, away, paid }: Aside,
+  complete: boolean,
+  textBeforeEnd: number,
+  { tail, shown }: Completed,
+): Delivered {
+  const text = continuation.text + shown;
+  const rest = (ends as Ends).text.slice(text.length - textBeforeEnd);
+  return {
+    continuation: { ...continuation, text, ends: { ...(ends as Ends), text: rest } },
+    ...{ tail, told, away, paid, complete },
+  };
 }
 
 /** Bytes up to and with the last blank line. */

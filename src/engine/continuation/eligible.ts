@@ -1,5 +1,6 @@
 import type { EndpointId, JsonObject } from "../endpoint.ts";
 import { isJsonObject } from "../schema.ts";
+import { hidesStopTokens, stopPlan } from "./stops.ts";
 
 /**
  * Why a stream cannot be carried on by another engine when it breaks off, or null when it can: then its text alone says
@@ -9,13 +10,18 @@ import { isJsonObject } from "../schema.ts";
  */
 export function whyNotResumable(endpoint: EndpointId, body: JsonObject): string | null {
   if (body.stream !== true) return "not_a_stream";
-  return common(body) ?? BY_ENDPOINT[endpoint]?.(body) ?? (endpoint in BY_ENDPOINT ? null : "no_text");
+  return (
+    stopsOf(endpoint, body) ??
+    common(body) ??
+    BY_ENDPOINT[endpoint]?.(body) ??
+    (endpoint in BY_ENDPOINT ? null : "no_text")
+  );
 }
 
 const BY_ENDPOINT: { readonly [id in EndpointId]?: (body: JsonObject) => string | null } = {
   chat: (body) => messagesOf(body.messages, false),
   completions: (body) => {
-    if (typeof body.prompt !== "string") return "prompt";
+    if (typeof body.prompt !== "string" && !isPrompt(body.prompt)) return "prompt";
     return body.echo === true ? "echo" : null;
   },
   messages: (body) => {
@@ -47,18 +53,21 @@ function common(body: JsonObject): string | null {
   // Text with special tokens is read again as those tokens, or not, by the template.
   if (body.skip_special_tokens === false || body.spaces_between_special_tokens === false)
     return "special_tokens";
-  return stopsOf(body) ? "stop" : null;
+  return null;
 }
 
 /**
- * With a stop string of several characters an engine holds text back until it cannot become one, and lets it go in the
- * middle of tokens: a text that ends there is another prompt (docs/vllm.md). One character holds nothing back.
+ * A stop string of several characters takes an engine that can be asked to show it (stops.ts): Messages and Responses
+ * have no way to ask, or tell their text once more at the end. Nor can the text of a stop token be told from the rest then.
  */
-function stopsOf(body: JsonObject): boolean {
-  const stops = [body.stop, body.stop_sequences].flat().filter((stop) => typeof stop === "string");
-  return (
-    stops.some((stop) => stop.length > 1) || (stops.length > 0 && body.include_stop_str_in_output === true)
-  );
+function stopsOf(endpoint: EndpointId, body: JsonObject): string | null {
+  if (stopPlan(body) === null) return null;
+  return endpoint === "responses" || hidesStopTokens(body) ? "stop" : null;
+}
+
+/** One prompt in token ids; a list of texts or of such lists is many prompts. */
+function isPrompt(prompt: unknown): boolean {
+  return Array.isArray(prompt) && typeof prompt[0] === "number";
 }
 
 const TEXT_PARTS = new Set<unknown>(["text", "input_text", "output_text"]);

@@ -1,7 +1,7 @@
-import type { Continuation } from "../../contract/continuation.ts";
 import type { OriginOrder } from "../../contract/origin-token.ts";
 import type { Endpoint, JsonObject } from "../endpoint.ts";
 import { numberOf } from "../order.ts";
+import { stopPlan } from "./stops.ts";
 
 /** A call to an engine that goes on where another broke off. */
 export interface ContinuedCall {
@@ -36,7 +36,7 @@ export function prepareContinuation(
   endpoint: Endpoint,
   body: JsonObject,
   order: OriginOrder,
-  { text }: Continuation,
+  text: string,
   outputTokens: number,
   promptIds: readonly number[],
 ): ContinuedCall {
@@ -48,7 +48,7 @@ export function prepareContinuation(
   const streaming = { stream: true, stream_options: { include_usage: true, continuous_usage_stats: true } };
   if (endpoint.id === "completions") {
     const engine: JsonObject = { ...prepared, ...streaming, prompt: promptIds, max_tokens: left };
-    return { path: endpoint.enginePath, body: withLeast(engine, least) };
+    return { path: endpoint.enginePath, body: goingOn(engine, least) };
   }
   const engine: JsonObject = endpoint.id === "chat" ? { ...prepared } : chatBody(endpoint, prepared);
   Object.assign(engine, streaming);
@@ -59,12 +59,14 @@ export function prepareContinuation(
     engine.continue_final_message = true;
     engine.add_generation_prompt = false;
   }
-  return { path: "/v1/chat/completions", body: withLeast(engine, least) };
+  return { path: "/v1/chat/completions", body: goingOn(engine, least) };
 }
 
-function withLeast(engine: JsonObject, least: number): JsonObject {
+/** What counts tokens counts on; a stop string of several characters is held back by the gate, as before the cut. */
+function goingOn(engine: JsonObject, least: number): JsonObject {
   const { min_tokens: _before, ...rest } = engine;
-  return least > 0 ? { ...rest, min_tokens: least } : rest;
+  const stops = stopPlan(engine) === null ? {} : { include_stop_str_in_output: true };
+  return { ...rest, ...(least > 0 ? { min_tokens: least } : {}), ...stops };
 }
 
 function chatBody(endpoint: Endpoint, prepared: JsonObject): JsonObject {

@@ -1,15 +1,16 @@
-import type { Continuation } from "../../contract/continuation.ts";
+import { aside, type Continuation } from "../../contract/continuation.ts";
 import type { OriginOrder } from "../../contract/origin-token.ts";
 import type { Usage } from "../../contract/report.ts";
 import type { Failure } from "../../errors.ts";
-import { type ChoiceFormat, ChoiceReader } from "../choices.ts";
+import { type ChoiceFormat, ChoiceReader, textOf } from "../choices.ts";
 import type { JsonObject, StreamStep } from "../endpoint.ts";
 import { broken, ended } from "../frames.ts";
 import { isJsonObject } from "../schema.ts";
 import type { SseEvent } from "../sse.ts";
+import { type Let, StopHold, type StopPlan } from "./stops.ts";
 import type { ContinuationWriter } from "./writers.ts";
 
-/** What the stream had cost when it broke off. */
+/** What the stream had cost when it broke off; null where it did not: this engine begins it. */
 export interface Before {
   readonly outputTokens: number;
   /** The original prompt's tokens; null: those of the second prompt, less `textTokens`. */
@@ -19,7 +20,9 @@ export interface Before {
 }
 
 /** Never sent: every event of this stream is made by the writer. */
-const UNUSED: ChoiceFormat = { object: "", idPrefix: "", opening: () => null, closing: () => ({}) };
+const UNUSED: ChoiceFormat = {
+  ...{ object: "", idPrefix: "", opening: () => null, said: () => ({}), closing: () => ({}) },
+};
 
 /**
  * Reads the stream of an engine that goes on where another broke off, always in the words of chat or completions, and
@@ -28,20 +31,27 @@ const UNUSED: ChoiceFormat = { object: "", idPrefix: "", opening: () => null, cl
 export class ContinuedReader extends ChoiceReader {
   readonly #writer: ContinuationWriter;
   readonly #from: Continuation;
-  readonly #before: Before;
+  readonly #before: Before | null;
   readonly #pieces: string[];
   /** Characters that the client has already. */
   #skip: string;
+  readonly #hold: StopHold | null;
   #piece = "";
   #opened = false;
   #reason = "stop";
+  #stopReason: unknown = null;
+  /** A stop string began in the text before the cut and has ended in this one. */
+  #straddles = false;
+  /** Output tokens, of this engine alone, up to the last text that was passed on. */
+  #passedTokens = 0;
 
   constructor(
     order: OriginOrder,
     model: string,
     writer: ContinuationWriter,
     from: Continuation,
-    before: Before,
+    before: Before | null,
+    stops: StopPlan | null,
   ) {
     const plan = { choices: 1, choicesPerPrompt: 1, model, wantsUsage: false, wantsContinuousUsage: false };
     super(UNUSED, plan, order);
@@ -50,40 +60,53 @@ export class ContinuedReader extends ChoiceReader {
     this.#before = before;
     this.#pieces = [from.text];
     this.#skip = from.shown;
+    this.#hold = stops === null ? null : new StopHold(stops, from.text);
   }
 
   /** The client's prompt was paid for with the first attempt. */
   override get promptKnown(): boolean {
-    return true;
+    return this.#before !== null || super.promptKnown;
   }
 
   override usage(): Usage {
-    return { promptTokens: 0, cachedTokens: 0, outputTokens: super.usage().outputTokens };
+    const usage = super.usage();
+    return this.#before === null ? usage : { ...usage, promptTokens: 0, cachedTokens: 0 };
+  }
+
+  override delivered(): Usage | null {
+    return this.promptKnown ? { ...this.usage(), outputTokens: this.#passedTokens } : null;
+  }
+
+  override told(): Usage | null {
+    const whole = this.whole();
+    return whole === null ? null : { ...whole, outputTokens: this.#outputBefore + this.#passedTokens };
   }
 
   /** The whole stream's usage, as the client sees it; null before the engine told its prompt. */
   whole(): Usage | null {
     const before = this.#before;
-    const prompt = super.usage().promptTokens;
-    if (before.promptTokens === null && prompt === 0) return null;
-    const promptTokens = before.promptTokens ?? Math.max(0, prompt - before.textTokens);
-    return {
-      promptTokens,
-      cachedTokens: 0,
-      outputTokens: before.outputTokens + super.usage().outputTokens,
-    };
+    const { promptTokens: prompt, outputTokens } = super.usage();
+    if ((before?.promptTokens ?? null) === null && prompt === 0) return null;
+    const promptTokens = before?.promptTokens ?? Math.max(0, prompt - (before?.textTokens ?? 0));
+    return { promptTokens, cachedTokens: 0, outputTokens: this.#outputBefore + outputTokens };
+  }
+
+  get #outputBefore(): number {
+    return this.#before?.outputTokens ?? 0;
   }
 
   override take(event: SseEvent): StreamStep {
     const step = super.take(event);
     if (this.#skip === "\u{0}") return ended(broken("the second engine did not repeat what was shown"));
+    if (this.#straddles)
+      return { ...ended("complete", step.forward + this.#ending("stop"), true), enough: true };
     return step.end === "complete" ? ended("complete", this.#ending(this.#reason)) : step;
   }
 
   override stopNow(): string {
     if (this.stopped || this.complete) return "";
     super.stopNow();
-    return this.#ending("length");
+    return this.#pass(this.#hold?.end("", 0, null)?.text ?? "") + this.#ending("length");
   }
 
   override failNow(failure: Failure): string {
@@ -97,15 +120,49 @@ export class ContinuedReader extends ChoiceReader {
   protected override keep(choice: JsonObject): string | null {
     const delta = isJsonObject(choice.delta) ? choice.delta : {};
     if (delta.reasoning) return "reasoning in the middle of an answer";
-    const text = delta.content ?? choice.text;
-    if (typeof text === "string") this.#piece += text;
-    if (typeof choice.finish_reason === "string") this.#reason = choice.finish_reason;
+    const text = textOf(choice) ?? "";
+    if (typeof choice.finish_reason === "string") {
+      this.#reason = choice.finish_reason;
+      this.#stopReason = choice.stop_reason ?? null;
+    }
+    this.#piece = this.#free(text, typeof choice.finish_reason === "string");
     return null;
   }
 
   protected override pass(): string {
     const piece = this.#piece;
     this.#piece = "";
+    return this.#endTold(piece) + this.#pass(piece);
+  }
+
+  /** Tells the edge of an end inside a token before it is sent: after a cut in it no engine could go on. */
+  #endTold(text: string): string {
+    const whole = this.whole();
+    if (this.#hold === null || typeof this.#stopReason !== "string" || text === "" || whole === null)
+      return "";
+    const { promptTokens, outputTokens } = whole;
+    const told = { promptTokens, outputTokens };
+    return aside({ told, ends: { stopReason: this.#stopReason, text } });
+  }
+
+  /** What of a frame's text may be passed on, with what was held back before. */
+  #free(text: string, finished: boolean): string {
+    const tokens = super.usage().outputTokens;
+    const straddle = this.#hold?.straddles(text, this.#outputBefore + tokens) ?? null;
+    if (straddle !== null) {
+      this.#straddles = true;
+      this.#stopReason = straddle.stop;
+    }
+    let free: Let = text === "" ? null : { text, tokens };
+    if (straddle !== null) free = { text: straddle.shown, tokens };
+    else if (finished && this.#hold !== null) free = this.#hold.end(text, tokens, this.#stopReason);
+    else if (this.#hold !== null) free = this.#hold.push(text, tokens);
+    if (free === null) return "";
+    this.#passedTokens = free.tokens;
+    return free.text;
+  }
+
+  #pass(piece: string): string {
     if (piece === "") return "";
     this.#pieces.push(piece);
     const shown = this.#unshown(piece);
@@ -128,11 +185,20 @@ export class ContinuedReader extends ChoiceReader {
   #opening(): string {
     if (this.#opened) return "";
     this.#opened = true;
-    return this.#writer.opening().slice(this.#from.opened).join("");
+    // Should this gate die without last words, the next one has to know what is on this one's bill.
+    const paid = this.#before === null ? "" : this.#paid();
+    return paid + this.#writer.opening(this.#shownWhole()).slice(this.#from.opened).join("");
+  }
+
+  #paid(): string {
+    const { promptTokens } = this.#shownWhole();
+    return aside({ paid: { promptTokens, outputTokens: this.#outputBefore } });
   }
 
   #ending(reason: string): string {
-    const end = { reason, text: this.#pieces.join(""), usage: this.#shownWhole() };
+    this.#passedTokens = super.usage().outputTokens;
+    const stopReason = reason === "stop" ? this.#stopReason : null;
+    const end = { reason, stopReason, text: this.#pieces.join(""), usage: this.#shownWhole() };
     return this.#opening() + this.#writer.closing(end).slice(this.#from.closed).join("");
   }
 
@@ -141,6 +207,6 @@ export class ContinuedReader extends ChoiceReader {
     if (whole !== null) return whole;
     const { outputTokens } = super.usage();
     const promptTokens = this.order.estimatedPromptTokens;
-    return { promptTokens, cachedTokens: 0, outputTokens: this.#before.outputTokens + outputTokens };
+    return { promptTokens, cachedTokens: 0, outputTokens: this.#outputBefore + outputTokens };
   }
 }

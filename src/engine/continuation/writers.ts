@@ -12,7 +12,7 @@ import { createdSeconds } from "../order.ts";
  * and `closing` are all events of that kind in their order; those that the client has are skipped by the caller.
  */
 export interface ContinuationWriter {
-  opening(): readonly string[];
+  opening(usage: Usage): readonly string[];
   text(piece: string, usage: Usage): string;
   closing(end: End): readonly string[];
   fail(failure: Failure): string;
@@ -21,6 +21,8 @@ export interface ContinuationWriter {
 export interface End {
   /** As chat says it: `stop` or `length`. */
   readonly reason: string;
+  /** The stop string or token that ended it, as chat says it; null where none did. */
+  readonly stopReason: unknown;
   /** All of the answer's text, what the first engine said included. */
   readonly text: string;
   readonly usage: Usage;
@@ -77,9 +79,9 @@ function choiceWriter(
     opening: () => [isChat ? frame(role, null) : ""],
     text: (piece, usage) =>
       frame({ index: 0, ...said(piece), logprobs: null, finish_reason: null }, running(usage)),
-    closing: ({ reason, usage }) => [
+    closing: ({ reason, stopReason, usage }) => [
       frame(
-        { index: 0, ...said(""), logprobs: null, finish_reason: reason, stop_reason: null },
+        { index: 0, ...said(""), logprobs: null, finish_reason: reason, stop_reason: stopReason },
         running(usage),
       ),
       wantsUsage ? frame(null, usage) : "",
@@ -91,25 +93,37 @@ function choiceWriter(
 
 function messageWriter({ id, model }: Known): ContinuationWriter {
   const event = (value: { readonly type: string } & JsonObject) => namedFrame(value.type, value);
-  const usage = { input_tokens: 0, output_tokens: 0 };
   const head = { id, type: "message", role: "assistant", content: [], model };
   return {
-    opening: () => [
-      event({ type: "message_start", message: { ...head, stop_reason: null, stop_sequence: null, usage } }),
+    opening: ({ promptTokens }) => [
+      event({
+        type: "message_start",
+        message: {
+          ...{ ...head, stop_reason: null, stop_sequence: null },
+          usage: { input_tokens: promptTokens, output_tokens: 0 },
+        },
+      }),
       event({ type: "content_block_start", content_block: { type: "text", text: "" }, index: 0 }),
     ],
     text: (text) => event({ type: "content_block_delta", delta: { type: "text_delta", text }, index: 0 }),
-    closing: ({ reason, usage: { promptTokens, outputTokens } }) => [
+    closing: ({ reason, stopReason, usage: { promptTokens, outputTokens } }) => [
       event({ type: "content_block_stop", index: 0 }),
       event({
         type: "message_delta",
-        delta: { stop_reason: reason === "length" ? "max_tokens" : "end_turn", stop_sequence: null },
+        delta: anthropicStop(reason, stopReason),
         usage: { input_tokens: promptTokens, output_tokens: outputTokens },
       }),
       event({ type: "message_stop" }),
     ],
     fail: (failure) => namedFrame("error", errorBody(failure, "anthropic")),
   };
+}
+
+/** As vLLM tells it: a limit first, then a stop string. */
+function anthropicStop(reason: string, stopReason: unknown): JsonObject {
+  if (reason === "length") return { stop_reason: "max_tokens", stop_sequence: null };
+  if (typeof stopReason === "string") return { stop_reason: "stop_sequence", stop_sequence: stopReason };
+  return { stop_reason: "end_turn", stop_sequence: null };
 }
 
 function responseWriter(from: Continuation, model: string): ContinuationWriter {

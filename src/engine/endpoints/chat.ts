@@ -2,7 +2,7 @@ import { z } from "zod";
 import { MESSAGES_MAX, OUTPUT_TOKENS_MAX, TOOLS_MAX } from "../../bounds.ts";
 import type { OriginOrder } from "../../contract/origin-token.ts";
 import type { Failure } from "../../errors.ts";
-import { type ChoiceFormat, ChoiceReader, choicePlan, usageOfWhole } from "../choices.ts";
+import { type ChoiceFormat, choicePlan, usageOfWhole } from "../choices.ts";
 import { chatMessage, functionTool, PromptMeter } from "../content.ts";
 import type { Call, Endpoint, JsonObject, Prepared } from "../endpoint.ts";
 import {
@@ -19,6 +19,7 @@ import {
   streamOptions,
   topLogprobs,
 } from "../fields.ts";
+import { choiceReader, showStops } from "../held-choices.ts";
 import { applyOrder, clampOutput, engineFields, metered, numberOf } from "../order.ts";
 import { endUserOf, parser } from "../parse.ts";
 import { freeJson, invalid, isJsonObject, list, type RequestFields } from "../schema.ts";
@@ -126,6 +127,7 @@ function prepare(body: JsonObject, order: OriginOrder): Prepared {
   const engine = applyOrder(engineFields(body, chatFields), order);
   delete engine.max_tokens;
   clampOutput(engine, "max_completion_tokens", outputLimit(body), order.maxOutputTokens);
+  showStops(engine, order);
   return metered(engine, body.stream === true ? "stream" : aggregates(body) ? "aggregate" : "whole");
 }
 
@@ -138,6 +140,7 @@ const format: ChoiceFormat = {
     logprobs: null,
     finish_reason: null,
   }),
+  said: (content) => ({ delta: { content } }),
   closing: (index) => ({
     index,
     delta: { content: "" },
@@ -198,7 +201,7 @@ export const chat: Endpoint = {
   errorShape: "openai",
   parse: parser(chatFields, inconsistent, callOf),
   prepare,
-  reader: (body, order) => new ChoiceReader(format, choicePlan(body, 1), order),
+  reader: (body, order) => choiceReader(format, choicePlan(body, 1), body, order),
   aggregator: (body, order) => new ChatAggregator(wholeFormat, choicePlan(body, 1), order),
   wholeUsage: usageOfWhole,
 };

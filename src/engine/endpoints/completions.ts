@@ -2,7 +2,7 @@ import { z } from "zod";
 import { CHOICES_MAX, TOP_LOGPROBS_MAX } from "../../bounds.ts";
 import type { OriginOrder } from "../../contract/origin-token.ts";
 import type { Failure } from "../../errors.ts";
-import { type ChoiceFormat, ChoiceReader, choicePlan, usageOfWhole } from "../choices.ts";
+import { type ChoiceFormat, choicePlan, usageOfWhole } from "../choices.ts";
 import { PromptMeter } from "../content.ts";
 import type { Call, Endpoint, JsonObject, Prepared } from "../endpoint.ts";
 import {
@@ -18,6 +18,7 @@ import {
   streamOptions,
   text,
 } from "../fields.ts";
+import { choiceReader, showStops } from "../held-choices.ts";
 import { applyOrder, clampOutput, engineFields, metered, numberOf } from "../order.ts";
 import { endUserOf, parser } from "../parse.ts";
 import { invalid, isJsonObject, list, PROMPT_TOKENS_MAX, type RequestFields, tokenIds } from "../schema.ts";
@@ -119,6 +120,7 @@ function aggregates(body: JsonObject): boolean {
 function prepare(body: JsonObject, order: OriginOrder): Prepared {
   const engine = applyOrder(engineFields(body, completionsFields), order);
   clampOutput(engine, "max_tokens", outputLimit(body), order.maxOutputTokens);
+  showStops(engine, order);
   return metered(engine, body.stream === true ? "stream" : aggregates(body) ? "aggregate" : "whole");
 }
 
@@ -126,6 +128,7 @@ const format: ChoiceFormat = {
   object: "text_completion",
   idPrefix: "cmpl-",
   opening: () => null,
+  said: (text) => ({ text }),
   closing: (index) => ({ index, text: "", logprobs: null, finish_reason: "length", stop_reason: null }),
 };
 
@@ -163,7 +166,7 @@ export const completions: Endpoint = {
   errorShape: "openai",
   parse: parser(completionsFields, inconsistent, callOf),
   prepare,
-  reader: (body, order) => new ChoiceReader(format, choicePlan(body, promptsOf(body).length), order),
+  reader: (body, order) => choiceReader(format, choicePlan(body, promptsOf(body).length), body, order),
   aggregator: (body, order) => new CompletionAggregator(format, choicePlan(body, 1), order),
   wholeUsage: usageOfWhole,
 };

@@ -1,3 +1,4 @@
+import type { Away } from "../../contract/continuation.ts";
 import type { Usage } from "../../contract/report.ts";
 import type { Ending } from "../endings.ts";
 
@@ -9,6 +10,8 @@ export interface Taken {
   readonly progressed: boolean;
   /** Set when the engine told its own failure, or sent what nobody can read. */
   readonly broken: Ending | null;
+  /** True when the answer is complete and the engine, which does not know of it, is to be stopped. */
+  readonly enough?: boolean;
 }
 
 /** What a mode makes of the engine's body. One per attempt; knows nothing of sockets and timers. */
@@ -26,8 +29,11 @@ export interface Answer {
   usage(): Usage;
   /** Tokens up to the last text, where another engine may go on after it; `usage` where that is not known apart. */
   delivered(): Usage;
-  /** Last words to an edge that carries the answer on after a cut; empty where there are none. */
-  lastWords(): string;
+  /**
+   * Last words to an edge that carries the answer on after a cut; empty where there are none.
+   * @param away why it is cut, where nothing has failed
+   */
+  lastWords(away: Away | null): string;
   /** True once the engine told the prompt's tokens. */
   readonly promptKnown: boolean;
   /** Events read so far. */

@@ -33,6 +33,10 @@ export class EventFeed {
       }
       text += step.forward;
       progressed ||= step.progressed;
+      if (step.enough) {
+        this.complete = true;
+        return { text, progressed, broken: null, enough: true };
+      }
       if (step.end === "complete") this.complete = true;
       else if (step.end !== undefined) {
         return { text, progressed, broken: this.#engineError(step.end.status, step.end.engineError) };

@@ -1,4 +1,4 @@
-import { farewell } from "../../contract/continuation.ts";
+import { type Away, aside } from "../../contract/continuation.ts";
 import type { StreamReader } from "../../engine/endpoint.ts";
 import { COMPLETE, failed } from "../endings.ts";
 import type { Answer } from "./answer.ts";
@@ -19,11 +19,12 @@ export function streamAnswer(reader: StreamReader, engineError: EngineErrorEndin
     },
     usage: () => reader.usage(),
     delivered: () => reader.delivered?.() ?? reader.usage(),
-    lastWords() {
-      const delivered = reader.delivered?.() ?? null;
-      if (delivered === null) return "";
-      const { promptTokens, outputTokens } = delivered;
-      return farewell({ promptTokens, outputTokens });
+    lastWords(away: Away | null) {
+      const whole = reader.told?.() ?? null;
+      if (whole === null && away === null) return "";
+      const told =
+        whole === null ? null : { promptTokens: whole.promptTokens, outputTokens: whole.outputTokens };
+      return aside({ told, away });
     },
     get promptKnown() {
       return reader.promptKnown;

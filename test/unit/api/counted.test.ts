@@ -18,6 +18,7 @@ const TICKET: UsageTicket = {
   model: "m",
   issuedAtMs: 0,
   basis: { textClass: "prose", textTokens: 100, fixedTokens: 7, templated: true },
+  block: null,
 };
 
 function entry(ticket: Partial<UsageTicket> = {}, report: Partial<UsageReport> = {}): Ticketed {

@@ -1,23 +1,16 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Replica, startReplica } from "../../../sim/origin/replica.ts";
-import { farewell, type Told } from "../../../src/contract/continuation.ts";
-import type { OriginOrder } from "../../../src/contract/origin-token.ts";
+import { aside, type Told } from "../../../src/contract/continuation.ts";
 import { readDelivered } from "../../../src/engine/continuation/delivered.ts";
 import { whyNotResumable } from "../../../src/engine/continuation/eligible.ts";
-import type { Endpoint, JsonObject } from "../../../src/engine/endpoint.ts";
+import type { JsonObject } from "../../../src/engine/endpoint.ts";
 import { endpointForPath } from "../../../src/engine/endpoints.ts";
-import { SseParser } from "../../../src/engine/sse.ts";
-import { carryOn } from "../../../src/gate/continue.ts";
-import { engineEnding } from "../../../src/gate/endings.ts";
-import { streamAnswer } from "../../../src/gate/relay/stream.ts";
-import { ORDER } from "../engine/support.ts";
+import { carrier, said } from "../../support/carrying.ts";
 
 /** A stream of the simulated engine, cut at every byte and carried on, against the same stream unbroken. */
 
 let replica: Replica;
-const order: OriginOrder = { ...ORDER, servedModel: "sim-chat", requestId: "req_x" };
-const engineError = (status: number, message: string) =>
-  engineEnding({ status, message, param: null }, "sim-chat");
+const { unbroken, carried } = carrier(() => replica.url, "sim-chat");
 
 beforeAll(async () => {
   replica = await startReplica({ speed: 2_000 });
@@ -38,105 +31,12 @@ const QUESTIONS: [path: string, body: JsonObject][] = [
     },
   ],
   ["/v1/completions", { prompt: "Once upon a ti", max_tokens: 20, stream_options: { include_usage: true } }],
+  ["/v1/completions", { prompt: [412, 17, 903, 55, 2_001], max_tokens: 20, min_tokens: 15 }],
   ["/v1/messages", { messages: user(CJK), max_tokens: 100, system: "Be brief." }],
   ["/v1/messages", { messages: user("Count. [len=40]"), max_tokens: 10 }],
   ["/v1/responses", { input: CJK, instructions: "Be brief." }],
   ["/v1/responses", { input: user("Count. [len=40]"), max_output_tokens: 10 }],
 ];
-
-interface Said {
-  readonly text: string;
-  readonly ids: number;
-  readonly roles: number;
-  readonly ends: readonly unknown[];
-  readonly usage: unknown;
-  readonly dones: number;
-}
-
-/** What an SDK makes of a stream. Throws on an event that is no JSON. */
-function said(stream: string): Said {
-  const parser = new SseParser();
-  const events = parser.push(new TextEncoder().encode(stream));
-  if (parser.end()) throw new Error("half an event was left");
-  let text = "";
-  let roles = 0;
-  let dones = 0;
-  const ids = new Set<unknown>();
-  const ends: unknown[] = [];
-  let usage: unknown = null;
-  let sequence = -1;
-  for (const event of events.filter(({ comment }) => !comment)) {
-    if (event.data === "[DONE]") {
-      dones += 1;
-      continue;
-    }
-    const frame = JSON.parse(event.data);
-    if (event.event !== null && frame.sequence_number !== undefined) {
-      expect(frame.sequence_number).toBe(sequence + 1);
-      sequence = frame.sequence_number;
-    }
-    const choice = frame.choices?.[0];
-    text += choice?.delta?.content ?? choice?.text ?? frame.delta?.text ?? "";
-    if (frame.type === "response.output_text.delta") text += frame.delta;
-    ids.add(frame.id ?? frame.item_id ?? null);
-    if (choice?.delta?.role || frame.type === "message_start" || frame.type === "response.content_part.added")
-      roles += 1;
-    if (choice?.finish_reason) ends.push(choice.finish_reason);
-    if (frame.type === "message_delta") ends.push(frame.delta.stop_reason);
-    if (frame.type === "message_stop") dones += 1;
-    if (frame.type === "response.completed") {
-      ends.push(frame.response.status, frame.response.output[0].content[0].text);
-      dones += 1;
-    }
-    const shown = frame.type === "message_start" ? null : (frame.usage ?? frame.response?.usage ?? null);
-    if (shown !== null) {
-      usage = [shown.prompt_tokens ?? shown.input_tokens + (shown.cache_read_input_tokens ?? 0)];
-      (usage as unknown[]).push(shown.completion_tokens ?? shown.output_tokens);
-    }
-  }
-  return { text, ids: ids.has(null) ? 0 : ids.size, roles, ends, usage, dones };
-}
-
-async function ask(path: string, body: JsonObject): Promise<Uint8Array> {
-  const response = await fetch(replica.url + path, {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify(body),
-  });
-  if (response.status !== 200) throw new Error(await response.text());
-  return new Uint8Array(await response.arrayBuffer());
-}
-
-/** The stream as the gate sends it, with what it had cost after each byte. */
-async function unbroken(endpoint: Endpoint, body: JsonObject) {
-  const sent = await ask(endpoint.enginePath, endpoint.prepare(body, order).body);
-  const answer = streamAnswer(endpoint.reader(body, order), engineError);
-  const told: { at: number; words: string }[] = [];
-  let text = "";
-  for (const event of new SseParser().push(sent)) {
-    text += answer.take(new TextEncoder().encode(event.raw)).text;
-    told.push({ at: new TextEncoder().encode(text).length, words: answer.lastWords() });
-  }
-  return { bytes: new TextEncoder().encode(text), told };
-}
-
-async function carried(endpoint: Endpoint, body: JsonObject, sent: Uint8Array): Promise<string | null> {
-  const delivered = readDelivered(endpoint.id, sent, true);
-  if (delivered === null) return null;
-  const before = new TextDecoder().decode(sent) + delivered.tail;
-  if (delivered.complete) return before;
-  const { continuation, told } = delivered;
-  const continues = { ticket: "t", told };
-  const engine = { url: replica.url, apiKey: undefined };
-  const envelope = { continuation: JSON.parse(JSON.stringify(continuation)), body };
-  const plan = await carryOn(endpoint, envelope, { ...order, continues }, engine, engineError);
-  if (plan.kind === "failed") throw new Error("failed");
-  if (plan.kind === "finished") return before + plan.text;
-  const taken = plan.answer.take(await ask(plan.path, plan.body));
-  expect([taken.broken, plan.answer.complete]).toEqual([null, true]);
-  expect(plan.answer.usage().promptTokens).toBe(0);
-  return before + taken.text;
-}
 
 describe.each(QUESTIONS)("%s %j", (path, asked) => {
   const endpoint = endpointForPath(path)!;
@@ -187,17 +87,23 @@ it("does not take a stream up that is not plain text", () => {
     ["structured_output", { response_format: { type: "json_object" } }],
     ["penalties", { presence_penalty: 0.5 }],
     ["seed", { seed: 7 }],
-    ["stop", { stop: ["END"] }],
+    ["stop", { stop: ["END"], stop_token_ids: [7] }],
     ["media", { messages: image }],
   ];
   for (const [why, more] of cases) expect(whyNotResumable("chat", { ...chat, ...more })).toBe(why);
   expect(whyNotResumable("chat", { ...chat, seed: 7, temperature: 0 })).toBeNull();
+  expect(whyNotResumable("chat", { ...chat, stop: ["END"], include_stop_str_in_output: true })).toBeNull();
+  expect(whyNotResumable("responses", { stream: true, input: "hi", stop: ["END"] })).toBe("stop");
+  expect(whyNotResumable("completions", { stream: true, prompt: [1, 2] })).toBeNull();
+  for (const prompt of [["a"], [[1]], []]) {
+    expect(whyNotResumable("completions", { stream: true, prompt })).toBe("prompt");
+  }
   expect(whyNotResumable("embeddings", { stream: true })).toBe("no_text");
 });
 
 it("tells what a stream has cost in a comment, and nothing else is taken for it", () => {
   const told: Told = { promptTokens: 3, outputTokens: 2 };
-  const text = `data: {"id":"a","created":1,"choices":[{"index":0,"delta":{"content":"x"}}]}\n\n${farewell(told)}`;
+  const text = `data: {"id":"a","created":1,"choices":[{"index":0,"delta":{"content":"x"}}]}\n\n${aside({ told, away: null, ends: null })}`;
   expect(readDelivered("chat", new TextEncoder().encode(text), true)?.told).toEqual(told);
   const other = text.replace(": meridian", ": keep-alive");
   expect(readDelivered("chat", new TextEncoder().encode(other), true)?.told).toBeNull();

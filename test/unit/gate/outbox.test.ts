@@ -54,7 +54,7 @@ describe("bounds", () => {
       rig.outbox.add({ ticket: `t${index}`, usage: usageOf(1), final: true, outcome: "complete" });
     }
     expect(rig.outbox.dropped).toBe(3);
-    expect(rig.outbox.next(rig.meter, rig.tallies, 0, 0).usage[0]!.ticket).toBe("t3");
+    expect(rig.outbox.next(rig.meter, rig.tallies, rig.deaths, 0, 0).usage[0]!.ticket).toBe("t3");
   });
 });
 

@@ -30,7 +30,7 @@ describe("a lease between home and holder", () => {
     const pair = new Pair();
     pair.renew(0);
     expect(available(pair.account.tokens)).toBe(5_000);
-    pair.held = holder.leaseAdmit(pair.held, 900);
+    pair.held = holder.leaseAdmit(pair.held, 900, 1);
     pair.renew(1);
     expect(holder.free(pair.held)).toEqual(WANT);
     expect(outstanding(pair.lease!)).toEqual({ tokens: 1_900, requests: 11, slots: 5 });
@@ -100,7 +100,7 @@ describe("a lease between home and holder", () => {
   it("returns nothing that running requests hold", () => {
     const pair = new Pair();
     pair.renew(0);
-    pair.held = holder.giveBackAll(holder.leaseAdmit(pair.held, 300));
+    pair.held = holder.giveBackAll(holder.leaseAdmit(pair.held, 300, 1));
     expect(holder.free(pair.held)).toEqual(NONE);
     expect(() => holder.leaseRelease(pair.held, 301)).toThrow("I1");
     expect(() => holder.leaseHold(pair.held, 1)).toThrow("I1");

@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { cancel, expire, report, reserve } from "../../../src/limits/ledger.ts";
 import type { BudgetReport } from "../../../src/limits/messages.ts";
 import { elect, race } from "../../../src/limits/race.ts";
+import { spentTokens } from "../../../src/limits/window.ts";
 import { ASK, MemoryBook, tenantRecord } from "../../support/tenant.ts";
 
 const LIMITS = { tokensPerMinute: 1_000_000, concurrentRequests: 10 };
@@ -15,7 +16,7 @@ function admitted(): MemoryBook {
 
 function racing(): MemoryBook {
   const book = admitted();
-  const change = race(book, "a", [0, 1]);
+  const change = race(book, "a", [0, 1], 0);
   expect(change).not.toBeNull();
   book.apply(change);
   return book;
@@ -27,7 +28,7 @@ function said(attempt: number, promptTokens: number, outputTokens: number, final
   return { requestId: "a", keyId: ASK.keyId, model: "m", attempt, usage, final, ...pace };
 }
 
-const REST = { heldTokens: 0, open: 0 };
+const REST = { heldTokens: 0, heldRequests: 0, open: 0 };
 
 describe("two attempts for one answer", () => {
   it("charge the one that made it, whichever reports first", () => {
@@ -60,10 +61,10 @@ describe("two attempts for one answer", () => {
   it("are not begun once one of them is on the bill, or the request is over", () => {
     const book = admitted();
     book.apply(report(book, said(0, 10, 1, false), 0).change);
-    expect(race(book, "a", [0, 1])).toBeNull();
+    expect(race(book, "a", [0, 1], 0)).toBeNull();
     const over = admitted();
     over.apply(cancel(over, "a", 0));
-    expect(race(over, "a", [0, 1])).toBeNull();
+    expect(race(over, "a", [0, 1], 0)).toBeNull();
   });
 
   it("charge one where nobody ever says who made it: the one that cost most", () => {
@@ -89,6 +90,15 @@ describe("two attempts for one answer", () => {
     expect(left.settled).toEqual({ promptTokens: 10, cachedTokens: 0, outputTokens: 0 });
     expect(left.account("tenant")).toMatchObject(REST);
     expect(left.counted).toBe(1);
+  });
+
+  it("take from the account what is on the bill, also where the request was closed while they raced", () => {
+    const book = racing();
+    book.apply(report(book, said(1, 10, 40, false), 0).change);
+    book.apply(cancel(book, "a", 0));
+    book.apply(elect(book, "a", 1, 0));
+    expect(book.settled).toMatchObject({ promptTokens: 10, outputTokens: 40 });
+    expect(spentTokens(book.account("tenant")!.day)).toBe(50);
   });
 
   it("leave a third attempt, after both failed, to be charged as any", () => {

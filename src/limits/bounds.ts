@@ -1,0 +1,25 @@
+/** Bounds of blocks and of pace; those of budgets that others read too are in the bounds of all (src/bounds.ts). */
+
+/**
+ * An isolate that admits as many requests of a key and model as this asks for a block of them in advance: below it a block
+ * would hold budget for requests that may not come, and one object call each is cheap enough.
+ */
+export const BLOCK_EARNING_PER_SECOND = 20;
+/**
+ * A block is admitted from for this long, and sized for the demand of this time. Short: a revoked key works as long. A block
+ * of a lease ends with the lease, so that revocation is in force within a lease's time to live everywhere.
+ */
+export const BLOCK_USE_MS = 1_000;
+/** Of what any scope has left, one block takes at most this much: what a dead isolate strands until its deadline. */
+export const BLOCK_SHARE = 0.02;
+/** A smaller block saves too few calls for its row; near a limit every request is asked for. */
+export const BLOCK_LEAST_REQUESTS = 8;
+/** After an ask for a block was refused, the isolate asks for each request for that long. */
+export const BLOCK_REST_MS = 1_000;
+/** Keys and models that one isolate keeps count of. */
+export const BLOCK_KEYS_MAX = 4_096;
+
+/** Admission looks this far ahead at what running streams will use: the length of a long answer. */
+export const PACE_AHEAD_MAX_MS = 120_000;
+/** Home short, holders not: they are asked to give back, and it takes about this long until the home has it. */
+export const RECALL_WAIT_MS = 2_000;
