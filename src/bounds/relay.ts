@@ -34,6 +34,15 @@ export const CELL_REPLICAS_MAX = 32;
 /** Cells of a pool that one request asks before it goes to the next region. */
 export const CELLS_ASKED_MAX = 2;
 
+/** A pool's object while another pool could be asked: six times the longest round trip, and a start of the object. */
+export const ACQUIRE_TIMEOUT_MS = 2_000;
+/** How often a pool's object is asked anew in one wait: each time it broke the session, as a restart does. */
+export const ASKED_ANEW_MAX = 3;
+/** What could not be reached is tried by one request of an isolate in this time. */
+export const UNREACHED_RETRY_MS = 5_000;
+/** Objects and pools that an isolate remembers not to have reached. */
+export const UNREACHED_MAX = 1_024;
+
 function holds(relation: boolean, why: string): void {
   if (!relation) throw new Error(`bounds: ${why}`);
 }

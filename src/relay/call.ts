@@ -15,9 +15,11 @@ import {
 import { signTicket } from "../contract/usage-ticket.ts";
 import type { Failure } from "../errors.ts";
 import type { PermitOutcome } from "../routing/messages.ts";
+import { gatesOf } from "../routing/reach.ts";
 import type { Exchange } from "./exchange.ts";
 import { fingerprintOf } from "./fingerprint.ts";
 import { measure } from "./measure.ts";
+import { REACH } from "./reach.ts";
 import type { Reservation } from "./reserve.ts";
 import type { Seat } from "./seat.ts";
 
@@ -66,7 +68,14 @@ export async function callGate(
   const type = broken === undefined ? "application/json" : CONTINUATION_TYPE;
   const gates = startingAt(pool.gates, attempt + exchange.trace.requestId.charCodeAt(0));
   const abort = new AbortController();
-  const timer = setTimeout(() => abort.abort(), answerDeadlineMs(exchange, model));
+  let silent = false;
+  const timer = setTimeout(
+    () => {
+      silent = true;
+      abort.abort();
+    },
+    answerDeadlineMs(exchange, model),
+  );
   const leave = () => abort.abort();
   const leaving = [exchange.request.signal, ...(giveUp === undefined ? [] : [giveUp])];
   for (const signal of leaving) signal.addEventListener("abort", leave, { once: true });
@@ -85,19 +94,20 @@ export async function callGate(
           redirect: "manual",
         });
         measure(exchange.here, seat.candidate, response, Date.now() - sentMs);
-        return await resultOf(response, abort, exchange.call.model);
+        const result = await resultOf(response, abort, exchange.call.model);
+        if (result.kind !== "retry" || !result.poolOut) REACH.reached(gatesOf(pool.id));
+        else REACH.missed(gatesOf(pool.id), Date.now());
+        return result;
       } catch (error) {
         unreachable = String(error);
         if (abort.signal.aborted) break;
       }
     }
-    return {
-      kind: "retry",
-      failure: { tag: "origin_failed", internalDetail: unreachable },
-      outcome: "failed",
-      died: false,
-      poolOut: !abort.signal.aborted,
-    };
+    // A gate says in time that its engine is silent: one that is silent itself cannot be reached.
+    const poolOut = silent ? gates.length === 1 : !abort.signal.aborted;
+    if (poolOut) REACH.missed(gatesOf(pool.id), Date.now());
+    const failure: Failure = { tag: "origin_failed", internalDetail: unreachable };
+    return { kind: "retry", failure, outcome: "failed", died: false, poolOut };
   } finally {
     clearTimeout(timer);
     for (const signal of leaving) signal.removeEventListener("abort", leave);

@@ -12,8 +12,10 @@ import { registryReader } from "../durable/stub.ts";
 import { type Failure, FailureError } from "../errors.ts";
 import { type Move, plan } from "../routing/degrade.ts";
 import { type Candidate, mayAsk } from "../routing/rank.ts";
+import { gatesOf } from "../routing/reach.ts";
 import { count } from "../telemetry/metrics.ts";
 import type { Exchange, Terms } from "./exchange.ts";
+import { REACH } from "./reach.ts";
 import { knownProfile } from "./tenant-memory.ts";
 import type { View } from "./view.ts";
 
@@ -156,9 +158,11 @@ export function inTerms(candidates: readonly Candidate[], { regions }: Terms): r
   return candidates.map((candidate) => (stays(candidate) ? candidate : { ...candidate, ...aside }));
 }
 
-/** The region that is asked first; a pool without a replica is asked only in the end. */
+/** The region that is asked first; a pool without a replica, or that was out of reach just now, only in the end. */
 function firstRegion(candidates: readonly Candidate[]): string | undefined {
-  return candidates.find((one) => mayAsk(one) && one.excluded !== "no_replica")?.pool.region;
+  const may = candidates.filter((one) => mayAsk(one) && one.excluded !== "no_replica");
+  const nowMs = Date.now();
+  return (may.find(({ pool }) => !REACH.isMissed(gatesOf(pool.id), nowMs)) ?? may[0])?.pool.region;
 }
 
 /** What the answer differs in from what was asked for, as `x-meridian-degraded` says it; "none" if in nothing. */

@@ -1,11 +1,19 @@
-import { CELLS_ASKED_MAX, OBJECT_CALL_TIMEOUT_MS, PERMIT_EXTEND_MS, UNKNOWN_WAIT_MS } from "../bounds.ts";
+import {
+  ASKED_ANEW_MAX,
+  CELLS_ASKED_MAX,
+  OBJECT_CALL_TIMEOUT_MS,
+  PERMIT_EXTEND_MS,
+  UNKNOWN_WAIT_MS,
+} from "../bounds.ts";
 import type { Model, Pool } from "../catalogue.ts";
-import { withDeadline } from "../deadline.ts";
+import { DeadlineError, withDeadline } from "../deadline.ts";
 import { type AcquiredStub, type PermitStub, regionPool, type WaitStub } from "../durable/stub.ts";
 import { cellKey, cellsInOrder, shareOf } from "../routing/cells.ts";
 import type { AcquireAsk, Grant, PermitOutcome, PoolConfig, Refused, Work } from "../routing/messages.ts";
 import type { Candidate } from "../routing/rank.ts";
+import { objectOf } from "../routing/reach.ts";
 import type { Exchange } from "./exchange.ts";
+import { REACH } from "./reach.ts";
 import { rememberTurned } from "./turned.ts";
 
 /** A place for one call at one replica. Holding it is holding the pool's permit. */
@@ -35,16 +43,25 @@ export interface Place {
 }
 
 /** What already failed this request, by pool. */
-export type Tried = Map<string, { readonly replicas: readonly string[]; readonly out: boolean }>;
+export type Tried = Map<string, TriedPool>;
+
+export interface TriedPool {
+  readonly replicas: readonly string[];
+  /** Enough of them: the pool is asked only when nobody else takes the request. */
+  readonly out: boolean;
+  /** No gate of it could be reached, so it is not asked again, whatever its object grants. */
+  readonly gone: boolean;
+}
 
 /** Replicas of one pool that may fail a request before the others of that pool come after those of other pools. */
 const TRIES_PER_POOL = 2;
 
 /** Remembers that a call failed. `poolOut`: not one replica, but the way to all of them. */
 export function markTried(tried: Tried, { candidate, replica }: Seat, poolOut: boolean): void {
-  const before = tried.get(candidate.pool.id)?.replicas ?? [];
-  const replicas = [...before, replica];
-  tried.set(candidate.pool.id, { replicas, out: poolOut || replicas.length >= TRIES_PER_POOL });
+  const before = tried.get(candidate.pool.id);
+  const replicas = [...(before?.replicas ?? []), replica];
+  const gone = poolOut || (before?.gone ?? false);
+  tried.set(candidate.pool.id, { replicas, out: gone || replicas.length >= TRIES_PER_POOL, gone });
 }
 
 /** What a pool's object is told of its own settings, by whoever calls it. */
@@ -66,7 +83,16 @@ export interface PoolAsk {
   readonly work: Work;
   /** How long it may be held there; 0: now or not at all. */
   readonly waitMs: number;
+  /** How long its object may take to answer. */
+  readonly answerMs: number;
   readonly resumes?: boolean;
+}
+
+/** One object, and what it is asked. */
+interface CellAsk extends PoolAsk {
+  readonly exchange: Exchange;
+  readonly candidate: Candidate;
+  readonly cell: number;
 }
 
 /** Asks one pool for a seat: the cell where the request's prefix is, and another when that one has no room. */
@@ -76,37 +102,31 @@ export async function askPool(
   ask: PoolAsk,
 ): Promise<Seat | Place | Refused> {
   const cells = cellsInOrder(cellKey(ask.work, exchange.trace.requestId), candidate.state?.cells ?? 1);
-  let answer = await askCell(exchange, candidate, ask, cells[0]!);
+  let answer = await askCell({ ...ask, exchange, candidate, cell: cells[0]! });
   for (const cell of cells.slice(1, CELLS_ASKED_MAX)) {
     if (answer.kind !== "refused" || answer.reason === "too_many_tokens") break;
-    answer = await askCell(exchange, candidate, ask, cell);
+    answer = await askCell({ ...ask, exchange, candidate, cell });
   }
   return answer;
 }
 
 /** An object out of reach is done without: see `failStatic`. */
-async function askCell(
-  exchange: Exchange,
-  candidate: Candidate,
-  { model, tried, attempt, work, waitMs, resumes }: PoolAsk,
-  cell: number,
-): Promise<Seat | Place | Refused> {
+async function askCell(ask: CellAsk, asked = 0): Promise<Seat | Place | Refused> {
+  const { exchange, candidate, model, cell, resumes } = ask;
   const { pool } = candidate;
-  const message: AcquireAsk = {
-    id: `${exchange.terms.id}/${attempt}`,
-    config: shareOf(poolConfig(pool, candidate.concurrencyPerReplica, model), candidate.state?.cells ?? 1),
-    exclude: tried.get(pool.id)?.replicas ?? [],
-    waitMs,
-    sinceMs: exchange.startedAtMs,
-    work: workAt(candidate, work),
-    ...(resumes ? { resumes } : {}),
-  };
-  const stub = regionPool(exchange.env, pool.id, pool.hint, model.id, cell);
+  const object = objectOf(pool.id, model.id, cell);
+  // Where nobody can be picked without it either, trying is worth the time.
+  if (!REACH.mayTry(object, Date.now())) {
+    const picked = failStatic(ask);
+    if (picked.kind === "seat") return picked;
+  }
   let acquired: AcquiredStub;
   try {
-    acquired = await withDeadline(stub.acquire(message), OBJECT_CALL_TIMEOUT_MS);
+    acquired = await acquire(ask);
+    REACH.reached(object);
   } catch {
-    return failStatic(candidate, tried, exchange.trace.requestId);
+    REACH.missed(object, Date.now());
+    return failStatic(ask);
   }
   if (!("permit" in acquired)) {
     // A share for resumed streams that is used up says nothing of other requests.
@@ -115,8 +135,38 @@ async function askCell(
   }
   const { permit } = acquired;
   return "wait" in acquired
-    ? place(exchange, candidate, acquired, waitMs)
+    ? place(ask, acquired, asked)
     : seat(exchange, candidate, acquired.answer, permit);
+}
+
+/** Asks once more when the session breaks at once, as with an object that is being restarted: its successor answers. */
+async function acquire(ask: CellAsk): Promise<AcquiredStub> {
+  const { exchange, candidate, model, cell, answerMs } = ask;
+  const { pool } = candidate;
+  const message: AcquireAsk = {
+    id: `${exchange.terms.id}/${ask.attempt}`,
+    config: shareOf(poolConfig(pool, candidate.concurrencyPerReplica, model), candidate.state?.cells ?? 1),
+    exclude: ask.tried.get(pool.id)?.replicas ?? [],
+    waitMs: ask.waitMs,
+    sinceMs: exchange.startedAtMs,
+    work: workAt(candidate, ask.work),
+    ...(ask.resumes ? { resumes: true } : {}),
+  };
+  // A stub whose session broke stays broken.
+  const reach = () => regionPool(exchange.env, pool.id, pool.hint, model.id, cell).acquire(message);
+  const untilMs = Date.now() + answerMs;
+  const first = reach();
+  try {
+    return await withDeadline(first, answerMs);
+  } catch (error) {
+    if (error instanceof DeadlineError) {
+      // Its caller goes on without it: a permit that comes now would be held for nothing.
+      const giveBack = async (late: AcquiredStub) => "permit" in late && late.permit.release("not_used");
+      first.then(giveBack).catch(() => undefined);
+      throw error;
+    }
+    return withDeadline(reach(), Math.max(0, untilMs - Date.now()));
+  }
 }
 
 /** A pool cannot know how far the client is: its deadline is sooner by the way there and back. */
@@ -130,17 +180,18 @@ function workAt({ rtt }: Candidate, work: Work): Work {
  * and the pool learns of it within a millisecond (permits.md).
  */
 function place(
-  exchange: Exchange,
-  candidate: Candidate,
+  ask: CellAsk,
   { answer, permit, wait }: Extract<AcquiredStub, { wait: WaitStub }>,
-  waitMs: number,
+  asked: number,
 ): Place {
+  const { exchange, candidate, waitMs } = ask;
   const { request, ctx } = exchange;
   const give = (outcome: PermitOutcome) => ctx.waitUntil(permit.release(outcome).catch(() => undefined));
   const leave = () => give("client_gone");
   if (request.signal.aborted) leave();
   request.signal.addEventListener("abort", leave, { once: true });
   const stay = () => request.signal.removeEventListener("abort", leave);
+  const untilMs = Date.now() + waitMs;
   return {
     kind: "place",
     candidate,
@@ -150,12 +201,15 @@ function place(
       try {
         const granted = await withDeadline(wait.granted(), waitMs + OBJECT_CALL_TIMEOUT_MS);
         return granted.kind === "granted" ? seat(exchange, candidate, granted, permit) : granted;
-      } catch {
+      } catch (error) {
         give("not_used");
-        return failStatic(candidate, new Map(), exchange.trace.requestId);
+        if (error instanceof DeadlineError || asked >= ASKED_ANEW_MAX) return failStatic(ask);
       } finally {
         stay();
       }
+      // The session broke: the object was restarted. It queues again, and its first arrival counts.
+      const again = await askCell({ ...ask, waitMs: Math.max(0, untilMs - Date.now()) }, asked + 1);
+      return again.kind === "place" ? again.taken() : again;
     },
     leave() {
       stay();
@@ -200,7 +254,8 @@ function seat(
  * The pool's object is out of reach: pick a replica from its last published state by hash, so that each request has
  * its own and none gets all. The gate's caps and the engine's queue limit are the backstop.
  */
-function failStatic(candidate: Candidate, tried: Tried, requestId: string): Seat | Refused {
+function failStatic({ exchange, candidate, tried }: CellAsk): Seat | Refused {
+  const { requestId } = exchange.trace;
   const exclude = tried.get(candidate.pool.id)?.replicas ?? [];
   const usable = (candidate.state?.replicas ?? []).filter(
     ({ id, usable }) => usable && !exclude.includes(id),

@@ -7,6 +7,7 @@ import {
 } from "../../../src/bounds.ts";
 import { distanceKm, expectedRttMs } from "../../../src/routing/geo.ts";
 import { type Candidate, drawn, rank } from "../../../src/routing/rank.ts";
+import { gatesOf, Reach } from "../../../src/routing/reach.ts";
 import type { Call } from "../cast.ts";
 import { mix32 } from "../hash.ts";
 import type { Failure } from "../site.ts";
@@ -43,6 +44,7 @@ export class Edge {
   readonly #timeoutMs: number;
   /** Regions that this location cannot reach at present. */
   readonly cutOff = new Set<string>();
+  readonly reach = new Reach();
 
   constructor(options: {
     readonly city: City;
@@ -105,6 +107,7 @@ export class Edge {
     if (this.cutOff.has(region.pool.id)) await this.time.sleep(CONNECT_TIMEOUT_MS);
     if (this.cutOff.has(region.pool.id) || !region.isReachable) {
       await this.time.sleep(wayMs);
+      this.reach.missed(gatesOf(region.pool.id), this.time.nowMs);
       return { kind: "retry", why: "unreachable" };
     }
     const first = Promise.withResolvers<Called>();
@@ -121,7 +124,10 @@ export class Edge {
     });
     const called = await this.time.within(first.promise, this.#timeoutMs);
     if (called?.kind === "answer") seat.started();
-    if (called !== null) return called;
+    if (called !== null) {
+      this.reach.reached(gatesOf(region.pool.id));
+      return called;
+    }
     region.site.abort(seat.replica, seat.id);
     return { kind: "retry", why: "silent" };
   }

@@ -10,7 +10,10 @@ export interface Request {
   readonly candidates: readonly Candidate[];
   readonly atMs: number;
   readonly startByMs: number;
-  readonly tried: Map<string, { readonly replicas: readonly string[]; readonly out: boolean }>;
+  readonly tried: Map<
+    string,
+    { readonly replicas: readonly string[]; readonly out: boolean; readonly gone: boolean }
+  >;
   attempts: number;
   resumes: number;
   deaths: number;

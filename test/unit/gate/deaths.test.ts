@@ -27,11 +27,11 @@ describe("an engine that dies", () => {
     rig.engine.script = (res, request) => {
       const { messages } = request.body as { messages: { content: string }[] };
       streamHead(res);
-      if (messages[0]!.content !== "waits") res.write(chatFrame(1, " t1"));
+      if (messages[0]!.content !== "silence") res.write(chatFrame(1, " t1"));
     };
     const begun = await rig.call(body("begun"));
     const whole = await rig.call({ ...body("one JSON"), stream: false });
-    const waits = await rig.call(body("waits"));
+    const waits = await rig.call(body("silence"));
     await begun.received("t1");
     await rig.edge.until(() => rig.engine.seen.length === 3);
     await new Promise((resolve) => setTimeout(resolve, 50));
@@ -43,7 +43,7 @@ describe("an engine that dies", () => {
     expect(death).toMatchObject({ replica: "r0" });
     expect(death!.present.map(({ begun }) => begun).sort()).toEqual([false, true, true]);
     for (const { digest } of death!.present) expect(digest).toMatch(/^[\w-]{43}$/);
-    expect(JSON.stringify(rig.edge.reports) + rig.logs.join("")).not.toMatch(/waits|one JSON/);
+    expect(JSON.stringify(rig.edge.reports) + rig.logs.join("")).not.toMatch(/silence|one JSON/);
     expect((await waits.head).headers["x-meridian-engine-died"]).toBe("yes");
     expect((await whole.head).headers["x-meridian-engine-died"]).toBe("yes");
   });

@@ -1,0 +1,4 @@
+import { Reach } from "../routing/reach.ts";
+
+/** What this isolate could not reach. */
+export const REACH = new Reach();
