@@ -13,7 +13,9 @@ import {
 } from "./routing/measure.ts";
 import { INTERACTIVE_SHARE, type Overload, overload } from "./routing/overload.ts";
 import { loadPicture } from "./routing/pictures.ts";
-import { COLUMNS, figureTable, goalTable, overloadTable } from "./routing/tables.ts";
+import { COLUMNS, figureTable, goalTable, overloadTable, waitTable } from "./routing/tables.ts";
+import { waitPicture } from "./routing/wait-picture.ts";
+import { type WaitFigures, WaitRecord, waitFigures } from "./routing/waits.ts";
 import { Progress } from "./support/progress.ts";
 
 /**
@@ -49,26 +51,36 @@ const ofConversation =
   lines.length === CONVERSATION.requests && promptTokens(lines) === CONVERSATION.promptTokens;
 const overloaded = overloadContenders(plan);
 const progress = new Progress(runsOf(plan) + overloaded.length);
-const cells = curve(plan, (what) => progress.step(what));
+const waits = new WaitRecord();
+const cells = curve(plan, (played) => {
+  waits.add(played, false);
+  progress.step(`${played.engine} ${played.speed}× ${played.contender}`);
+});
 const overloads = overloaded.map((contender) => {
-  const one = overload(lines, contender, OVERLOAD_SPEED, peakOf(cells, contender), plan.seeds);
+  const peak = peakOf(cells, contender);
+  const one = overload(lines, contender, OVERLOAD_SPEED, peak, plan.seeds, (run) => waits.add(run, true));
   progress.step(`overload ${contender}`);
   return one;
 });
 const goals = ofConversation
   ? goalsOf(cells, overloads.find(({ contender }) => contender === OURS) ?? null)
   : [];
-print(cells, overloads, goals);
+const waitGroups = waits.groups();
+const waitErrors = waitGroups.map(waitFigures);
+print(cells, overloads, waitErrors, goals);
 if (flags.pictures) {
   for (const engine of plan.engines) {
     writeFileSync(`${ROOT}docs/images/routing-${engine}.svg`, loadPicture(cells, engine, lines.length));
+  }
+  if (waitGroups.some(({ isOverload }) => isOverload)) {
+    writeFileSync(`${ROOT}docs/images/wait-error.svg`, waitPicture(waitGroups));
   }
 }
 if (flags.json) {
   const trace = { requests: lines.length, promptTokens: promptTokens(lines), isConversation: ofConversation };
   writeFileSync(
     flags.json,
-    `${JSON.stringify({ trace, curve: cells, overload: overloads, goals }, null, 2)}\n`,
+    `${JSON.stringify({ trace, curve: cells, overload: overloads, waits: waitErrors, goals }, null, 2)}\n`,
   );
 }
 process.exitCode = goals.every(({ met }) => met) ? 0 : 1;
@@ -107,7 +119,12 @@ function promptTokens(lines: readonly TraceLine[]): number {
   return lines.reduce((total, { promptTokens }) => total + promptTokens, 0);
 }
 
-function print(cells: readonly Cell[], overloads: readonly Overload[], goals: readonly Goal[]): void {
+function print(
+  cells: readonly Cell[],
+  overloads: readonly Overload[],
+  waitErrors: readonly WaitFigures[],
+  goals: readonly Goal[],
+): void {
   const { engines, seeds } = plan;
   console.log(
     `${lines.length} requests of ${flags.trace ? "a trace" : "the bundled sample"}, 8 replicas, seeds averaged: ${seeds}. ` +
@@ -122,6 +139,9 @@ function print(cells: readonly Cell[], overloads: readonly Overload[], goals: re
   if (overloads.length > 0) {
     const share = Math.round(100 * INTERACTIVE_SHARE);
     console.log(`## Overload: ${OVERLOAD_SPEED}×, ${share} % interactive\n\n${overloadTable(overloads)}\n`);
+  }
+  if (waitErrors.length > 0) {
+    console.log(`## Waits predicted by ${OURS}, engine H, all seeds\n\n${waitTable(waitErrors)}\n`);
   }
   if (goals.length > 0) console.log(`## Goals\n\n${goalTable(goals)}`);
   else console.log("No goals: they are stated for the whole conversation trace, 12,031 requests.");

@@ -1,5 +1,13 @@
 import type { TraceLine } from "../../sim/fleet/trace.ts";
-import { averaged, type Contender, type EngineName, type Figures, measure, TENANTS } from "./measure.ts";
+import {
+  averaged,
+  type Contender,
+  type EngineName,
+  type Figures,
+  measure,
+  type Played,
+  TENANTS,
+} from "./measure.ts";
 
 export interface Plan {
   readonly lines: readonly TraceLine[];
@@ -20,7 +28,7 @@ export interface Cell extends Figures {
 }
 
 /** The whole load curve: every contender at every speed, on every engine. */
-export function curve(plan: Plan, onRun: (what: string) => void): Cell[] {
+export function curve(plan: Plan, onPlayed: (played: Played) => void): Cell[] {
   const { lines, seeds } = plan;
   const cells: Cell[] = [];
   for (const engine of plan.engines) {
@@ -28,9 +36,7 @@ export function curve(plan: Plan, onRun: (what: string) => void): Cell[] {
       for (const contender of plan.contenders) {
         const runs = Array.from({ length: seeds }, (_, index) => {
           const cast = { seed: index + 1, speed, tenants: TENANTS, interactiveShare: null };
-          const figures = measure({ lines, contender, engine, cast });
-          onRun(`${engine} ${speed}× ${contender}`);
-          return figures;
+          return measure({ lines, contender, engine, cast }, onPlayed);
         });
         const means = runs.map(({ meanMs }) => meanMs);
         const spread = { meanMsLow: Math.min(...means), meanMsHigh: Math.max(...means) };

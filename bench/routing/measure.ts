@@ -52,9 +52,19 @@ export interface Figures {
   readonly inFlightMost: number;
 }
 
-export function measure({ lines, contender, engine, cast: options }: Setting): Figures {
+/** One run, with what became of each request. */
+export interface Played {
+  readonly contender: Contender;
+  readonly engine: EngineName;
+  readonly speed: number;
+  readonly outcomes: readonly Outcome[];
+}
+
+export function measure(setting: Setting, onPlayed: (played: Played) => void = () => {}): Figures {
+  const { lines, contender, engine, cast: options } = setting;
   const cast = castOf(lines, options);
   const { outcomes, inFlightMost } = play(cast, contender, ENGINES[engine], options.seed);
+  onPlayed({ contender, engine, speed: options.speed, outcomes });
   return { ...figuresOf(outcomes, cast, ENGINES[engine]), inFlightMost };
 }
 

@@ -1,7 +1,7 @@
 import { castOf } from "../../sim/fleet/cast.ts";
 import { ENGINES } from "../../sim/fleet/step-engine.ts";
 import type { TraceLine } from "../../sim/fleet/trace.ts";
-import { type Contender, figuresOf, play, sum, TARGET_MS, TENANTS } from "./measure.ts";
+import { type Contender, figuresOf, type Played, play, sum, TARGET_MS, TENANTS } from "./measure.ts";
 
 /**
  * Twice as much as the fleet can do. Three sessions in ten are interactive, with a target for the first token; the rest
@@ -37,8 +37,11 @@ export function overload(
   speed: number,
   peakTokensPerSecond: number,
   seeds: number,
+  onPlayed: (played: Played) => void,
 ): Overload {
-  const runs = Array.from({ length: seeds }, (_, index) => played(lines, contender, speed, index + 1));
+  const runs = Array.from({ length: seeds }, (_, index) => {
+    return run(lines, contender, speed, index + 1, onPlayed);
+  });
   const mean = (of: (run: Run) => number) => sum(runs, of) / seeds;
   const tokensPerSecond = mean((run) => run.tokensPerSecond);
   return {
@@ -58,10 +61,17 @@ export function overload(
 
 type Run = Omit<Overload, "contender" | "speed" | "shareOfPeak">;
 
-function played(lines: readonly TraceLine[], contender: Contender, speed: number, seed: number): Run {
+function run(
+  lines: readonly TraceLine[],
+  contender: Contender,
+  speed: number,
+  seed: number,
+  onPlayed: (played: Played) => void,
+): Run {
   const engine = ENGINES.h;
   const cast = castOf(lines, { seed, speed, tenants: TENANTS, interactiveShare: INTERACTIVE_SHARE });
   const { outcomes } = play(cast, contender, engine, seed);
+  onPlayed({ contender, engine: "h", speed, outcomes });
   const { tokensPerSecond, refusals } = figuresOf(outcomes, cast, engine);
   const interactive = outcomes.filter(({ call }) => call.band === "interactive");
   const batch = outcomes.filter(({ call }) => call.band === "batch");

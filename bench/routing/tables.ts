@@ -2,6 +2,7 @@ import type { Cell } from "./curve.ts";
 import type { Goal } from "./goals.ts";
 import type { EngineName } from "./measure.ts";
 import type { Overload } from "./overload.ts";
+import type { WaitFigures } from "./waits.ts";
 
 /** What was measured, as tables in Markdown. */
 
@@ -19,6 +20,7 @@ interface Column {
 }
 
 const seconds = (ms: number) => (ms / 1_000).toFixed(ms < 9_995 ? 2 : ms < 99_950 ? 1 : 0);
+const signedSeconds = (ms: number) => `${ms < 0 ? "−" : "+"}${seconds(Math.abs(ms))}`;
 const percent = (share: number) => (100 * share).toFixed(0);
 
 export const COLUMNS: Readonly<Record<string, Column>> = {
@@ -68,6 +70,32 @@ export function overloadTable(overloads: readonly Overload[]): string {
     percent(one.attainmentOfFeasible),
     seconds(one.interactiveP99Ms),
     seconds(one.batchMeanMs),
+  ]);
+  return table(head, rows);
+}
+
+export function waitTable(figures: readonly WaitFigures[]): string {
+  const head = [
+    "speed",
+    "band",
+    "held, %",
+    "real wait, median, s",
+    "error p10, s",
+    "median, s",
+    "p90, s",
+    "right, %",
+    "not sent, %",
+  ];
+  const rows = figures.map((one) => [
+    `${one.speed}×${one.isOverload ? ", overload" : ""}`,
+    one.band,
+    percent(one.heldShare),
+    seconds(one.realP50Ms),
+    signedSeconds(one.errorP10Ms),
+    signedSeconds(one.errorP50Ms),
+    signedSeconds(one.errorP90Ms),
+    percent(one.rightShare),
+    (100 * one.unsentShare).toFixed(1),
   ]);
   return table(head, rows);
 }

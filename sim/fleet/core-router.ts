@@ -48,41 +48,41 @@ interface AskOptions {
 
 /** The pool that production runs, as one of the routers of a replay. */
 export class CoreRouter implements Router {
-  readonly #pool: Pool;
+  readonly pool: Pool;
   readonly #config: PoolConfig;
   readonly #waitMs: number;
 
   constructor(config: PoolConfig, waitMs: number, nowMs: number) {
-    this.#pool = new Pool([], nowMs);
+    this.pool = new Pool([], nowMs);
     this.#config = config;
     this.#waitMs = waitMs;
   }
 
   acquire(call: Call, id: string, nowMs: number): Answer {
-    return this.#pool.acquire(askOf(call, id, this.#config, { waitMs: this.#waitMs }), nowMs);
+    return this.pool.acquire(askOf(call, id, this.#config, { waitMs: this.#waitMs }), nowMs);
   }
 
   started(id: string, nowMs: number): readonly Sent[] {
-    return this.#pool.started(id, nowMs);
+    return this.pool.started(id, nowMs);
   }
 
   extend(id: string, replica: string, nowMs: number): void {
-    this.#pool.extend(id, replica, nowMs);
+    this.pool.extend(id, replica, nowMs);
   }
 
   release(id: string, outcome: PermitOutcome, nowMs: number): readonly Sent[] {
-    return this.#pool.release(id, outcome, nowMs);
+    return this.pool.release(id, outcome, nowMs);
   }
 
   heartbeat(beat: Heartbeat, nowMs: number): readonly Sent[] {
-    return this.#pool.heartbeat(beat, nowMs).resolved;
+    return this.pool.heartbeat(beat, nowMs).resolved;
   }
 
   sweep(nowMs: number): readonly Sent[] {
-    return this.#pool.sweep(nowMs);
+    return this.pool.sweep(nowMs);
   }
 
   nextDeadlineMs(nowMs: number): number | null {
-    return this.#pool.nextDeadlineMs(nowMs);
+    return this.pool.nextDeadlineMs(nowMs);
   }
 }

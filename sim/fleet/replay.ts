@@ -14,6 +14,15 @@ const BACK_OFF_MIN_MS = 500;
 const BACK_OFF_MAX_MS = 8_000;
 export const MODEL = "sim";
 
+/** One stay in the router's queue; a call that was refused after it may have another. */
+export interface Wait {
+  /** As the router said when it began. */
+  readonly predictedMs: number;
+  readonly realMs: number;
+  /** False: refused then, so that it would have waited longer than `realMs`. */
+  readonly isSent: boolean;
+}
+
 /** What became of one call. Milliseconds from its arrival at the router. */
 export interface Outcome {
   readonly call: Call;
@@ -24,6 +33,7 @@ export interface Outcome {
   replica: string | null;
   /** How often it was refused and came again. */
   refusals: number;
+  readonly waits: Wait[];
 }
 
 export interface Replay {
@@ -56,6 +66,8 @@ class Player {
   readonly #site: Site;
   readonly #outcomes: Outcome[];
   readonly #byId = new Map<string, Outcome>();
+  /** Who waits in the router's queue, by id. */
+  readonly #held = new Map<string, { readonly sinceMs: number; readonly predictedMs: number }>();
   #open: number;
   #inFlightMost = 0;
   #sweepAtMs = Infinity;
@@ -65,7 +77,15 @@ class Player {
     const { cast, engine, replicas } = options;
     this.#site = new Site(replicas, engine, cast.sizes, this.#events);
     this.#outcomes = cast.calls.map((call) => {
-      return { call, firstTokenMs: null, endMs: null, cachedTokens: 0, replica: null, refusals: 0 };
+      return {
+        call,
+        firstTokenMs: null,
+        endMs: null,
+        cachedTokens: 0,
+        replica: null,
+        refusals: 0,
+        waits: [],
+      };
     });
     this.#open = this.#outcomes.length;
   }
@@ -89,12 +109,27 @@ class Player {
 
   #take({ id, answer }: Sent): void {
     const outcome = this.#byId.get(id)!;
+    this.#noteWait(id, outcome, answer);
     if (answer.kind === "granted") this.#send(id, outcome, answer);
     if (answer.kind !== "refused") return;
     outcome.refusals += 1;
     this.#byId.delete(id);
     const backOffMs = Math.min(BACK_OFF_MAX_MS, BACK_OFF_MIN_MS * 2 ** outcome.refusals);
     this.#events.after(Math.max(backOffMs, answer.retryAfterMs), () => this.#arrive(outcome));
+  }
+
+  #noteWait(id: string, { waits }: Outcome, answer: Answer): void {
+    const { nowMs } = this.#events;
+    if (answer.kind === "waiting") {
+      const { predictedWaitMs } = answer;
+      if (predictedWaitMs !== undefined) this.#held.set(id, { sinceMs: nowMs, predictedMs: predictedWaitMs });
+      return;
+    }
+    const held = this.#held.get(id);
+    if (!held) return;
+    this.#held.delete(id);
+    const { predictedMs, sinceMs } = held;
+    waits.push({ predictedMs, realMs: nowMs - sinceMs, isSent: answer.kind === "granted" });
   }
 
   #send(id: string, outcome: Outcome, { replica }: Extract<Answer, { kind: "granted" }>): void {

@@ -19,7 +19,7 @@ export interface Router {
 
 export type Answer =
   | { readonly kind: "granted"; readonly replica: string }
-  | { readonly kind: "waiting" }
+  | { readonly kind: "waiting"; readonly predictedWaitMs?: number }
   | { readonly kind: "refused"; readonly retryAfterMs: number };
 
 /** One that waited, and what became of it. */
