@@ -1,4 +1,4 @@
-import type { Band } from "../../src/routing/messages.ts";
+import { BANDS, type Band } from "../../src/routing/messages.ts";
 import { densityPlot } from "../support/density-plot.ts";
 import { rightRangeMs, type WaitGroup, waitFigures } from "./waits.ts";
 
@@ -15,7 +15,7 @@ const TICKS_S = [0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30];
 export function waitPicture(groups: readonly WaitGroup[]): string {
   const ofCurve = groups.filter(({ isOverload }) => !isOverload);
   const shown = [...ofCurve.slice(-SPEEDS_MAX), ...groups.filter(({ isOverload }) => isOverload)];
-  const bands = [...new Set(shown.map(({ band }) => band))];
+  const bands = BANDS.filter((one) => shown.some(({ band }) => band === one));
   return densityPlot({
     title: "Predicted waits against real ones",
     subtitle:

@@ -96,26 +96,25 @@ function strip({ ticks, agreement }: DensityPlot, x: Scale, y: Scale): string {
   return `<path d="M${[...lower, ...upper.reverse()].join("L")}Z" fill="${STRIP}"/>`;
 }
 
-/** One path for each opacity, of square caps: a fraction of the size of as many rectangles. */
+/** One path for each opacity, of a line for each run of cells of a row: a fraction of the size of as many squares. */
 function cells({ color, points }: DensityPanel, left: number, top: number, x: Scale, y: Scale): string[] {
-  const counts = new Map<string, number>();
-  const placeOf = (value: number, from: number) => {
-    return Math.min(SIDE / CELL - 1, Math.floor((value - from) / CELL));
-  };
-  for (const point of points) {
-    const key = `${placeOf(x(point.x), left)}/${placeOf(y(point.y), top)}`;
-    counts.set(key, (counts.get(key) ?? 0) + 1);
-  }
-  const most = Math.max(2, ...counts.values());
+  const side = Math.round(SIDE / CELL);
+  const counts = new Uint32Array(side * side);
+  const placeOf = (value: number, from: number) => Math.min(side - 1, Math.floor((value - from) / CELL));
+  for (const point of points) counts[placeOf(y(point.y), top) * side + placeOf(x(point.x), left)]! += 1;
+  const most = Math.log(Math.max(2, ...counts));
+  const levelOf = (count: number) => Math.floor((Math.log(count) / most) * (OPACITIES.length - 1) + 1e-9);
   const paths = OPACITIES.map(() => "");
-  for (const [key, count] of counts) {
-    const [column, row] = key.split("/").map(Number) as [number, number];
-    const level = Math.floor((Math.log(count) / Math.log(most)) * (OPACITIES.length - 1) + 1e-9);
-    paths[level] += `M${round(left + (column + 0.5) * CELL)} ${round(top + (row + 0.5) * CELL)}h0`;
+  for (let at = 0; at < counts.length; ) {
+    const [level, start, rowEnd] = [levelOf(counts[at]!), at, at - (at % side) + side];
+    while (at < rowEnd && levelOf(counts[at]!) === level) at += 1;
+    if (counts[start] === 0) continue;
+    const from = `${round(left + (start % side) * CELL)} ${round(top + (Math.floor(start / side) + 0.5) * CELL)}`;
+    paths[level] += `M${from}h${round((at - start) * CELL)}`;
   }
   return paths.flatMap((path, level) => {
     if (path === "") return [];
-    const style = `stroke="${color}" stroke-width="${CELL}" stroke-linecap="square" stroke-opacity="${OPACITIES[level]}"`;
+    const style = `stroke="${color}" stroke-width="${CELL}" stroke-opacity="${OPACITIES[level]}"`;
     return [`<path d="${path}" ${style} fill="none"/>`];
   });
 }
