@@ -97,9 +97,14 @@ export class Fleet {
     return fits(entry, this.roomOf(replica, nowMs));
   }
 
+  /** Share of memory and permits that batch leaves to the more urgent now. */
+  get batchLeaves(): number {
+    return Math.min(this.holding.batchLeavesMax, this.mix.urgentShare());
+  }
+
   /** What it may be sent now. */
   roomOf(replica: Replica, nowMs: number): Room {
-    const batchLeaves = Math.min(this.holding.batchLeavesMax, this.mix.urgentShare());
+    const { batchLeaves } = this;
     const room = replica.room(this.holding, batchLeaves, nowMs);
     if (room === NO_ROOM) return room;
     const [load, limit] = [this.loadOf(replica, nowMs), this.limitOf(replica, nowMs)];

@@ -30,6 +30,14 @@ export const HOLDING: Holding = {
   batchLeavesMax: KV_BATCH_LEAVES_MAX,
 };
 
+/** Of KV memory, that requests may take when one of each band is sent. */
+export function kvShares(
+  { kvShare, kvInteractiveShare }: Holding,
+  batchLeaves: number,
+): Record<Band, number> {
+  return { interactive: kvInteractiveShare, default: kvShare, batch: kvShare - batchLeaves };
+}
+
 /** The most KV memory that a request of each band may want to be sent now, below 0 for none at all. */
 export type Room = Readonly<Record<Band, number>>;
 
@@ -138,10 +146,11 @@ export class Replica {
       if (cacheTokens === undefined) return kvCacheUsage <= share ? Infinity : -1;
       return share * cacheTokens - this.kvTakenTokens;
     };
+    const shares = kvShares(holding, batchLeaves);
     return {
-      interactive: left(holding.kvInteractiveShare),
-      default: left(holding.kvShare),
-      batch: noBatch ? -1 : left(holding.kvShare - batchLeaves),
+      interactive: left(shares.interactive),
+      default: left(shares.default),
+      batch: noBatch ? -1 : left(shares.batch),
     };
   }
 

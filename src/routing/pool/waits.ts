@@ -2,7 +2,7 @@ import { BANDS, type Band } from "../messages.ts";
 import { type Entry, kvTokensOf } from "./entry.ts";
 import type { Fleet } from "./fleet.ts";
 import { compare, type Order } from "./order.ts";
-import type { Replica } from "./replica.ts";
+import { type Holding, kvShares, type Replica } from "./replica.ts";
 
 /** What goes before a request at its replica. */
 export interface Before {
@@ -32,38 +32,40 @@ export class ReplicaWaits {
   readonly tokensPerMs: number;
   /** Its permits are all out. */
   readonly isStuck: boolean;
-  readonly #prefillAheadTokens: number;
   readonly #permitMs: number;
   readonly #limit: number;
   readonly #load: number;
   readonly #kvTokens: number;
-  readonly #kvRoom: number;
+  readonly #cacheTokens: number;
+  readonly #batchLeaves: number;
+  readonly #holding: Holding;
 
   constructor(fleet: Fleet, replica: Replica, nowMs: number) {
     const { prefill, report, permitMs, kvTakenTokens } = replica;
-    const { prefillAheadTokens, kvShare } = fleet.holding;
     [this.aheadTokens, this.tokensPerMs] = [prefill.aheadTokens(nowMs), prefill.speed.tokensPerMs];
     [this.#permitMs, this.#kvTokens] = [permitMs ?? 0, kvTakenTokens];
     [this.#load, this.#limit] = [fleet.loadOf(replica, nowMs), fleet.limitOf(replica, nowMs)];
     this.isStuck = this.#load >= this.#limit;
-    this.#prefillAheadTokens = prefillAheadTokens;
-    const { cacheTokens } = report;
-    this.#kvRoom = cacheTokens === undefined ? Infinity : Math.max(1, kvShare * cacheTokens);
+    [this.#holding, this.#batchLeaves] = [fleet.holding, fleet.batchLeaves];
+    this.#cacheTokens = report.cacheTokens ?? Infinity;
   }
 
   /**
    * Until a request is sent, with that much before it: the longest of three waits. For the prompts before it, at the
    * measured speed; for a permit and for KV memory, at the pace at which they came back so far (mean time of a permit ÷
-   * how many there are). What nothing was measured of yet waits for nothing.
+   * how many there are), of which there are as many as its band may take. What nothing was measured of yet waits for
+   * nothing.
    */
   msOf({ work }: Entry, before: Before): number {
-    const ahead = this.aheadTokens + before.tokens - this.#prefillAheadTokens;
+    const ahead = this.aheadTokens + before.tokens - this.#holding.prefillAheadTokens;
     const prefillMs = Math.max(0, ahead) / this.tokensPerMs;
-    const permits = Math.max(0, this.#load + before.requests + 1 - this.#limit);
+    const isBatch = work.band === "batch";
+    const limit = isBatch ? Math.max(1, this.#limit * (1 - this.#batchLeaves)) : this.#limit;
+    const permits = Math.max(0, this.#load + before.requests + 1 - limit);
     const kvWanted = this.#kvTokens + before.kvTokens + kvTokensOf(work);
-    const kvRoom = this.#kvRoom;
+    const kvRoom = Math.max(1, kvShares(this.#holding, this.#batchLeaves)[work.band] * this.#cacheTokens);
     const kvMs = kvWanted <= kvRoom ? 0 : ((kvWanted - kvRoom) * this.#permitMs) / kvRoom;
-    return Math.max(prefillMs, (permits * this.#permitMs) / this.#limit, kvMs);
+    return Math.max(prefillMs, (permits * this.#permitMs) / limit, kvMs);
   }
 }
 

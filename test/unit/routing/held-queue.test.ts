@@ -173,6 +173,21 @@ describe("held requests", () => {
     );
   });
 
+  it("are predicted with the memory that their band may take", () => {
+    const waitMs = (["interactive", "default", "batch"] as const).map((band) => {
+      const pool = poolOf([replica("a", { cacheTokens: 100_000 })], configOf(64));
+      asked(pool, "first", { promptTokens: 100 });
+      pool.started("first", NOW);
+      pool.release("first", "answered", NOW + 10_000);
+      asked(pool, "large", { promptTokens: 80_000, outputTokens: 5_000 }, NOW + 10_000);
+      pool.started("large", NOW + 10_000);
+      return asked(pool, "held", { promptTokens: 5_000, outputTokens: 5_000, band }, NOW + 10_000);
+    });
+    // 95,000 tokens wanted of 92,000, 90,000 and 70,000, all of which come back in the 10 s of a permit.
+    const expected = [3 / 92, 5 / 90, 25 / 70].map((share) => Math.round(10_000 * share));
+    expect(waitMs).toEqual(expected.map((predictedWaitMs) => ({ kind: "waiting", predictedWaitMs })));
+  });
+
   it("are predicted, and how wrong that was is counted", () => {
     const pool = poolOf([replica("a")], configOf(64));
     asked(pool, "1", { promptTokens: 10_000 });
