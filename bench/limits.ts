@@ -44,6 +44,7 @@ function worldOf(holders: number, tokensPerMinute: number, crashPerMille = 0): W
   const places = Array.from({ length: holders + 1 });
   const setting: Setting = {
     holders,
+    shards: 1,
     limits: { tokensPerMinute },
     keyLimits: {},
     endUserLimits: {},

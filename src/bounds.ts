@@ -106,6 +106,11 @@ export const LEASE_TTL_MS = 10_000;
 export const LEASE_WRITE_OFF_MS = LEASE_TTL_MS * 1.01 + 30_000;
 /** An isolate asks a location's own budget object for that long after one said that it has or earns a lease. */
 export const LEASE_HINT_MS = 30_000;
+/**
+ * Objects that share one location's requests of a tenant at most. Each is a lease holder that the home hears of every few
+ * seconds, and eight serve more than one location's isolates bring today.
+ */
+export const SHARDS_MAX = 8;
 /** Width of one slot of the day window; over-holds at most 0.35 % of a day (limits: sliding window). */
 export const DAY_SLOT_MS = 5 * 60_000;
 export const DAY_MS = 24 * 60 * 60_000;

@@ -11,6 +11,7 @@ export * from "./catalogue/breakers.ts";
 export * from "./catalogue/degrade.ts";
 export * from "./catalogue/model.ts";
 export * from "./catalogue/names.ts";
+export * from "./catalogue/place.ts";
 export * from "./catalogue/pool.ts";
 
 /**

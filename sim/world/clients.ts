@@ -13,7 +13,10 @@ type Admitted = Pick<Run, "id" | "at" | "claim" | "finishEagerly"> & {
   readonly outputCapTokens: number | null;
 };
 
-/** Clients, and the Workers that they reach: one of each at every place. */
+/**
+ * Clients, and the Workers that they reach: one of each at every place. Where objects share a place, each request picks one:
+ * whatever an isolate keeps to, it may have been at any of them before.
+ */
 export class Clients {
   readonly #world: World;
   /** A Worker asks its location's own object while it believes that a lease is there. */
@@ -36,8 +39,8 @@ export class Clients {
     const id = `req_${++this.#requests}`;
     const users = Object.keys(endUserLimits).length > 0 ? [null, "one", "other"] : [null];
     const ask = askOf(id, PLACES[region]!, load.promptTokens, world.random.pick(users), weights);
-    const here = region > 0 && world.events.nowMs < (this.#askHereUntilMs[region] ?? 0);
-    const server = here ? region : 0;
+    const here = region === 0 || world.events.nowMs < (this.#askHereUntilMs[region] ?? 0);
+    const server = here ? world.sites.anyOf(region) : 0;
     const drawn = world.isolates[region]!.draw(server, ask);
     if (drawn !== null) {
       const { claim, outputCapTokens } = drawn;
@@ -76,7 +79,7 @@ export class Clients {
     if (!forwarded) tally.beside += 1;
     if (answer.leaseHere) this.#askHereUntilMs[region] = events.nowMs + LEASE_HINT_MS;
     const { finishEagerly, outputCapTokens } = answer;
-    const at = PLACES.indexOf(answer.at);
+    const at = this.#world.sites.indexOf(answer.at);
     this.#run(region, load, { id, at, claim: null, outputCapTokens, finishEagerly });
   }
 
@@ -111,6 +114,6 @@ export class Clients {
   }
 
   #send(region: number, at: number, deliver: () => void): void {
-    this.#world.network.send(`worker:${region}`, this.#world.latencyMs(region, at), deliver);
+    this.#world.network.send(`worker:${region}`, this.#world.sites.latencyMs(region, at), deliver);
   }
 }

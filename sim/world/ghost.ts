@@ -11,7 +11,6 @@ import { HomeGhost, type HomeStep } from "./ghost-home.ts";
 import type { SimHolder } from "./holder.ts";
 import type { SimHome } from "./home.ts";
 import { Intervals, Sliding } from "./intervals.ts";
-import { PLACES } from "./tenant.ts";
 import { check } from "./violation.ts";
 
 /** A request that runs, as only the ghost sees it: what was made of it and how much of that nothing covers. */
@@ -69,7 +68,7 @@ export class Ghost {
     this.#home = home;
     this.#weights = weights;
     this.#holders = holders;
-    this.#holderGhosts = holders.map(({ region }) => new HolderGhost(PLACES[region]!));
+    this.#holderGhosts = holders.map(({ place }) => new HolderGhost(place));
   }
 
   /** One step of an object, before it is committed. */
@@ -84,7 +83,7 @@ export class Ghost {
     } else {
       const holder = this.#holders[region - 1]!;
       this.#holderGhosts[region - 1]!.step(holder.store, (scope) =>
-        this.#home.store.lease(PLACES[region]!, scope),
+        this.#home.store.lease(holder.place, scope),
       );
     }
     for (const id of store.onTrust) this.#trusted(region, id);

@@ -1,4 +1,5 @@
 import { FIRST_STEP_TOKENS, LEASE_TTL_MS, OBJECT_CALL_TIMEOUT_MS } from "../../src/bounds.ts";
+import { type BudgetPlace, locationOf } from "../../src/catalogue.ts";
 import type { Sizing } from "../../src/limits/block.ts";
 import type { Book } from "../../src/limits/book.ts";
 import { type Demand, demanded, extended, NO_DEMAND, wanted } from "../../src/limits/demand.ts";
@@ -17,7 +18,7 @@ import { expireBlocks, takeBlocks } from "./blocks.ts";
 import type { RenewReply } from "./home.ts";
 import { SimObject } from "./object.ts";
 import type { Protocol } from "./protocol.ts";
-import { KEY_ID, PLACES } from "./tenant.ts";
+import { KEY_ID } from "./tenant.ts";
 
 /** How a holder reaches its home, and time. */
 export interface HomeLink {
@@ -30,10 +31,16 @@ export interface HomeLink {
 export class SimHolder extends SimObject<LeaseAccount> {
   protocol!: Protocol;
   home!: HomeLink;
+  readonly place: BudgetPlace;
   #demand = new Map<string, Demand>();
   #renewingUntilMs = 0;
   /** Answers to a call that an earlier life of this object made go nowhere. */
   #life = 0;
+
+  constructor(place: BudgetPlace, ...object: ConstructorParameters<typeof SimObject<LeaseAccount>>) {
+    super(...object);
+    this.place = place;
+  }
 
   override forget(): void {
     this.#demand.clear();
@@ -49,7 +56,7 @@ export class SimHolder extends SimObject<LeaseAccount> {
       this.wakeBy(change?.reservation.deadlineMs ?? null);
       if (answer.ok || answer.failure.tag !== "budget_unavailable") {
         if (this.#renewalDue(nowMs)) this.#renew(nowMs);
-        const here = answer.ok ? { ...answer, at: PLACES[this.region]!, leaseHere: true } : answer;
+        const here = answer.ok ? { ...answer, at: this.place, leaseHere: true } : answer;
         this.afterwards(() => reply(here, false));
         return;
       }
@@ -62,8 +69,9 @@ export class SimHolder extends SimObject<LeaseAccount> {
       };
       const life = this.#life;
       this.afterwards(() => {
-        this.home.reserve(ask, decide);
-        const allowanceTokens = this.store.record.tenant.softAllowanceTokens;
+        this.home.reserve({ ...ask, from: this.place }, decide);
+        const first = this.place === locationOf(this.place);
+        const allowanceTokens = first ? this.store.record.tenant.softAllowanceTokens : 0;
         if (allowanceTokens === 0) return;
         this.home.after(OBJECT_CALL_TIMEOUT_MS / 2, () => {
           if (decided || life !== this.#life) return;
@@ -93,9 +101,7 @@ export class SimHolder extends SimObject<LeaseAccount> {
       store.apply(change);
       if (change) store.onTrust.add(ask.requestId);
       this.wakeBy(change?.reservation.deadlineMs ?? null);
-      const here = answer.ok
-        ? { ...answer, at: PLACES[this.region]!, leaseHere: true, mode: "soft" as const }
-        : answer;
+      const here = answer.ok ? { ...answer, at: this.place, leaseHere: true, mode: "soft" as const } : answer;
       this.afterwards(() => reply(here, false));
     });
   }
@@ -170,7 +176,7 @@ export class SimHolder extends SimObject<LeaseAccount> {
     this.#renewingUntilMs = nowMs + OBJECT_CALL_TIMEOUT_MS;
     const messages = this.#scopes().map((scope) => {
       const want = this.#wanted(scope, nowMs);
-      const renewed = this.protocol.renewal(this.#lease(scope, nowMs), PLACES[this.region]!, want);
+      const renewed = this.protocol.renewal(this.#lease(scope, nowMs), this.place, want);
       this.store.put(renewed.account);
       return renewed.message;
     });

@@ -9,6 +9,8 @@ import type { Protocol } from "./protocol.ts";
 
 /** How an isolate reaches budget objects, and time. */
 export interface IsolateWorld {
+  /** Whether that object is at that location: another's grants are no business of its isolates. */
+  isAt(region: number, at: number): boolean;
   after(delayMs: number, run: () => void): void;
   blocks(
     region: number,
@@ -28,7 +30,7 @@ export class SimIsolate {
   readonly #protocol: Protocol;
   readonly #world: IsolateWorld;
   readonly #earning: Earning;
-  /** By object: another location's grants are no business of the home's. */
+  /** By object. */
   #spenders = new Map<number, Spender>();
   #asks = 0;
   #life = 0;
@@ -42,7 +44,7 @@ export class SimIsolate {
   }
 
   draw(at: number, ask: ReserveAsk): Drawn | null {
-    if (at !== this.#region) return null;
+    if (!this.#world.isAt(this.#region, at)) return null;
     const nowMs = this.#clock.nowMs();
     const { draw, due } = this.#protocol.spender;
     const { spender, drawn } = draw(this.#spender(at), ask, nowMs);

@@ -1,4 +1,5 @@
 import { LEASE_TTL_MS } from "../../src/bounds.ts";
+import { type BudgetPlace, locationOf } from "../../src/catalogue.ts";
 import type { Account } from "../../src/limits/account.ts";
 import { take } from "../../src/limits/bucket.ts";
 import { NONE, plus } from "../../src/limits/lease.ts";
@@ -131,6 +132,9 @@ const AT_HOLDERS: readonly Mutant[] = [
       const given = PROTOCOL.giveBackAll(lease);
       return { ...given, returned: plus(given.returned, { ...NONE, tokens: lease.heldTokens }) };
     },
+  }),
+  mutant("shards-share-a-lease", "objects that share a location renew under its one name", {
+    renewal: (lease, holder, want) => PROTOCOL.renewal(lease, locationOf(holder as BudgetPlace), want),
   }),
   mutant("return-not-told", "a holder returns tokens and goes on spending them", {
     giveBackAll: (lease) => ({

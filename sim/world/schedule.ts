@@ -13,6 +13,8 @@ export interface Schedule {
 export interface Setting {
   /** Locations besides the home. */
   readonly holders: number;
+  /** Objects that share the requests of each location. */
+  readonly shards: number;
   readonly limits: Limits;
   readonly keyLimits: Limits;
   /** With some, a third of all requests each are for nobody in particular and for two end users. */
@@ -25,7 +27,7 @@ export interface Setting {
   /** Of all streams, this share loses its engine in any one second and is carried on by another. */
   readonly breakPerMille: number;
   readonly net: NetSetting;
-  /** By location, the home first. */
+  /** By location, the home first, then by location again for each further shard. */
   readonly driftPerMille: readonly number[];
   readonly offsetMs: readonly number[];
   /** Objects crash by themselves this often, half of the times before a write and half after it. */
@@ -92,10 +94,15 @@ export function scheduleOf(seed: number): Schedule {
 export function settingOf(seed: number): Setting {
   const random = randomFrom(seed);
   const holders = random.pick([1, 1, 2, 2, 3, 4, 8, 9]);
+  // Of another sequence, so that what else a seed means does not hang on it.
+  const sharing = randomFrom(seed ^ 0x7f4a7c15);
+  const shards = sharing.chance(250) ? sharing.pick(holders > 3 ? [2] : [2, 2, 4]) : 1;
   const places = Array.from({ length: holders + 1 });
+  const more = Array.from({ length: (shards - 1) * places.length });
   const stormy = random.chance(600);
   return {
     holders,
+    shards,
     limits: limitsOf(random),
     keyLimits: random.chance(250) ? { tokensPerMinute: random.int(500, 6_000) } : {},
     endUserLimits: random.chance(200) ? { tokensPerMinute: random.int(300, 3_000) } : {},
@@ -110,10 +117,18 @@ export function settingOf(seed: number): Setting {
       slowPerMille: stormy ? random.int(0, 300) : 0,
       delayMaxMs: stormy ? random.pick([500, 3_000, 30_000]) : 300,
     },
-    driftPerMille: places.map(() => random.int(-10, 10)),
-    offsetMs: places.map(() => 1_800_000_000_000 + random.int(0, 600_000)),
+    driftPerMille: [...places.map(() => driftOf(random)), ...more.map(() => driftOf(sharing))],
+    offsetMs: [...places.map(() => offsetOf(random)), ...more.map(() => offsetOf(sharing))],
     crashPerMille: random.chance(400) ? random.int(1, 60) : 0,
   };
+}
+
+function driftOf(random: Random): number {
+  return random.int(-10, 10);
+}
+
+function offsetOf(random: Random): number {
+  return 1_800_000_000_000 + random.int(0, 600_000);
 }
 
 /** Looser than production's, so that blocks and small budgets meet: the invariants hold for any size. */

@@ -1,4 +1,5 @@
 import {
+  type BudgetPlace,
   type Limits,
   LOCATION_HINTS,
   type LocationHint,
@@ -45,7 +46,7 @@ export function recordOf(limits: Limits, policy: Policy, version: number): Tenan
 
 export function askOf(
   requestId: string,
-  from: LocationHint,
+  from: BudgetPlace,
   promptTokens: number,
   endUser: string | null,
   weights: Weights,

@@ -1,5 +1,5 @@
 import { REQUEST_DEADLINE_MS, START_DEADLINE_MS } from "../../src/bounds.ts";
-import type { Limits } from "../../src/catalogue.ts";
+import type { BudgetPlace, Limits } from "../../src/catalogue.ts";
 import { settleTime } from "../../src/limits/account.ts";
 import { limitsOf } from "../../src/limits/book.ts";
 import { UNITS_PER_TOKEN } from "../../src/limits/bucket.ts";
@@ -27,20 +27,20 @@ import {
   scaled,
   settingOf,
 } from "./schedule.ts";
+import { Sites } from "./sites.ts";
 import { Store } from "./store.ts";
 import { Tally } from "./tally.ts";
-import { PLACES, recordOf } from "./tenant.ts";
+import { recordOf } from "./tenant.ts";
 import { check } from "./violation.ts";
 
 /** All is over and told that long after the last action: written-off leases, voided reservations, a full bucket. */
 const QUIET_MS = 3 * (REQUEST_DEADLINE_MS + START_DEADLINE_MS) + 30 * 60_000;
-const LOCAL_MS = 2;
-const OCEAN_MS = 80;
 
 /** One home, its holders, a gate and clients at each place, and a network between them; the ghost sees all of it. */
 export class World {
   readonly events = new Events();
   readonly random: Random;
+  readonly sites: Sites;
   readonly network: Network;
   readonly home: SimHome;
   readonly holders: readonly SimHolder[];
@@ -58,6 +58,7 @@ export class World {
     this.setting = setting;
     this.#limits = setting.limits;
     this.random = randomFrom(seed ^ 0x2545f491);
+    this.sites = new Sites(setting, this.random);
     this.network = new Network(this.events, this.random, setting.net);
     const clocks = setting.driftPerMille.map(
       (drift, index) => new Clock(drift, setting.offsetMs[index]!, () => this.events.nowMs),
@@ -75,20 +76,22 @@ export class World {
     const writes = protocol.shell.writesAccounts;
     this.home = new SimHome(0, clocks[0]!, new Store(record, protocol.homePurse, writes), around);
     this.holders = clocks.slice(1).map((clock, index) => {
-      return new SimHolder(index + 1, clock, new Store(record, protocol.leasePurse, writes), around);
+      const place = this.sites.place(index + 1);
+      return new SimHolder(place, index + 1, clock, new Store(record, protocol.leasePurse, writes), around);
     });
     for (const object of [this.home, ...this.holders]) object.protocol = protocol;
     this.ghost = new Ghost(this.home, this.holders, setting.weights);
     this.#connect();
-    this.gates = clocks.map((_, region) => new SimGate(region, this.#gateWorld()));
-    this.isolates = clocks.map((_, region) => this.#isolate(region, protocol));
+    const regions = Array.from({ length: this.sites.regions }, (_, region) => region);
+    this.gates = regions.map((region) => new SimGate(region, this.#gateWorld()));
+    this.isolates = regions.map((region) => this.#isolate(region, protocol));
     this.#clients = new Clients(this);
   }
 
   /** Does everything that a schedule says, then lets the world come to rest. Throws a Violation. */
   play(schedule: Schedule): this {
     for (const seed of schedule.actions) {
-      const action = actionOf(seed, this.holders.length + 1);
+      const action = actionOf(seed, this.sites.regions);
       this.run(action.afterMs);
       this.#act(action);
     }
@@ -127,17 +130,13 @@ export class World {
     for (const holder of this.holders) {
       for (const scope of holder.store.scopes()) {
         const lease = holder.store.account(scope)!;
-        check(isClosed(lease), "L1", () => `${PLACES[holder.region]} never closed ${JSON.stringify(lease)}`);
+        check(isClosed(lease), "L1", () => `${holder.place} never closed ${JSON.stringify(lease)}`);
       }
     }
   }
 
   load(region: number, load: Load): void {
     this.#clients.load(region, load);
-  }
-
-  latencyMs(one: number, other: number): number {
-    return one === other ? LOCAL_MS : OCEAN_MS;
   }
 
   object(region: number): SimHome | SimHolder {
@@ -165,24 +164,26 @@ export class World {
       case "load":
         this.load(region, action);
         return;
-      case "cut":
-        this.network.cut(`${action.link}:${region}`, action.forMs, action.holds);
+      case "cut": {
+        const end = action.link === "home" ? this.sites.anyOf(region) : region;
+        this.network.cut(`${action.link}:${end}`, action.forMs, action.holds);
         return;
+      }
       case "siege":
         this.#besiege(region, action);
         return;
       case "crash":
-        this.object(region).crashNext = action.when;
+        this.object(this.sites.anyOf(region)).crashNext = action.when;
         return;
       case "evict":
-        this.object(region).crash();
+        this.object(this.sites.anyOf(region)).crash();
         return;
       case "twin":
-        this.object(region).splitOff(action.forMs);
+        this.object(this.sites.anyOf(region)).splitOff(action.forMs);
         return;
       case "step":
         if (action.of === "isolate") this.isolates[region]!.step(action.byMs);
-        else this.object(region).clock.step(action.byMs);
+        else this.object(this.sites.anyOf(region)).clock.step(action.byMs);
         return;
       case "limits":
         this.setLimits(scaled(this.#limits, action.perMille));
@@ -214,7 +215,8 @@ export class World {
   #connect(): void {
     for (const holder of this.holders) {
       const link = `home:${holder.region}`;
-      const send = (deliver: () => void) => this.network.send(link, OCEAN_MS, deliver);
+      const latencyMs = this.sites.latencyMs(0, holder.region);
+      const send = (deliver: () => void) => this.network.send(link, latencyMs, deliver);
       holder.home = {
         after: (delayMs, run) => this.events.after(delayMs, run),
         reserve: (ask, reply) =>
@@ -224,9 +226,9 @@ export class World {
       };
     }
     this.home.recall = (name, scope, keepTokens) => {
-      const holder = this.holders[PLACES.indexOf(name as (typeof PLACES)[number]) - 1]!;
-      const link = `home:${holder.region}`;
-      this.network.send(link, OCEAN_MS, () => holder.recalled(scope, keepTokens));
+      const at = this.sites.indexOf(name as BudgetPlace);
+      const recall = () => this.holders[at - 1]?.recalled(scope, keepTokens);
+      this.network.send(`home:${at}`, this.sites.latencyMs(0, at), recall);
     };
   }
 
@@ -239,10 +241,11 @@ export class World {
       after: (delayMs, run) => this.events.after(delayMs, run),
       blocks: (from, at, ask, told, reply) => {
         const send = (deliver: () => void) =>
-          this.network.send(`worker:${from}`, this.latencyMs(from, at), deliver);
+          this.network.send(`worker:${from}`, this.sites.latencyMs(from, at), deliver);
         const sizing = { share, leastRequests };
         send(() => this.object(at).blocks(ask, told, sizing, (answer) => send(() => reply(answer))));
       },
+      isAt: (at, object) => this.sites.regionOf(object) === at,
       drew: (at, drawn) => this.ghost.drew(at, drawn),
     };
     return new SimIsolate(region, clock, protocol, world, { perSecond });
@@ -274,11 +277,11 @@ export class World {
       },
       report: (region, at, reports, reply) => {
         const send = (deliver: () => void) =>
-          this.network.send(link(region), this.latencyMs(region, at), deliver);
+          this.network.send(link(region), this.sites.latencyMs(region, at), deliver);
         send(() => this.object(at).report(reports, (stop) => send(() => reply(stop))));
       },
       finish: (region, at, { claim, id }) => {
-        const latencyMs = this.latencyMs(region, at);
+        const latencyMs = this.sites.latencyMs(region, at);
         const end = () => this.object(at).end("finish", id, claim ?? undefined);
         this.network.send(link(region), latencyMs, end);
       },

@@ -1,6 +1,6 @@
 import { parseJson, readBounded } from "../body.ts";
 import { GATE_DRAIN_MS, OBJECT_CALL_TIMEOUT_MS, REPORT_MAX_BYTES } from "../bounds.ts";
-import { BREAKER_DEFAULTS, type LocationHint, type Pool } from "../catalogue.ts";
+import { BREAKER_DEFAULTS, type BudgetPlace, type LocationHint, type Pool, placeFrom } from "../catalogue.ts";
 import {
   claimedSigner,
   GATE_SIGNATURE_HEADER,
@@ -80,7 +80,8 @@ async function ticketed(report: GateReport, pool: Pool, secrets: Secrets): Promi
     report.usage.map(async (entry, index) => {
       if (entry.ticket === SHADOW_TICKET) return [];
       const ticket = await openTicket(entry.ticket, secrets.ticketKey, nowMs);
-      return ticket === null || ticket.pool !== pool.id ? [] : [{ ticket, entry, index }];
+      const known = ticket !== null && ticket.pool === pool.id && placeFrom(ticket.at) !== null;
+      return known ? [{ ticket, entry, index }] : [];
     }),
   );
   return opened.flat();
@@ -97,7 +98,7 @@ async function settleUsage(
       tenantRef: ticket.tenantRef,
       homeHint: ticket.homeHint as LocationHint,
       generation: ticket.generation,
-      at: ticket.at as LocationHint,
+      at: ticket.at as BudgetPlace,
     };
     const name = budgetName(address);
     const batch = batches.get(name) ?? { address, indexes: [], reports: [] };

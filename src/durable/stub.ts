@@ -1,4 +1,11 @@
-import type { Catalogue, LocationHint, Step, TenantRecord } from "../catalogue.ts";
+import {
+  type BudgetPlace,
+  type Catalogue,
+  type LocationHint,
+  locationOf,
+  type Step,
+  type TenantRecord,
+} from "../catalogue.ts";
 import type { Env } from "../env.ts";
 import type { LeaseTerms, Renewal } from "../limits/lease.ts";
 import type {
@@ -122,8 +129,8 @@ export interface BudgetAddress {
   readonly tenantRef: string;
   readonly homeHint: LocationHint;
   readonly generation: number;
-  /** Where the object itself lives: the home, or a location that spends a lease. */
-  readonly at: LocationHint;
+  /** Where the object itself lives: the home, or a place that spends a lease. */
+  readonly at: BudgetPlace;
 }
 
 /** A tenant's home. Generation 0: moving a budget to another object is not possible yet. */
@@ -132,7 +139,7 @@ export function homeOf(tenantRef: string, homeHint: LocationHint): BudgetAddress
 }
 
 export function tenantBudget(env: Env, address: BudgetAddress): TenantBudgetStub {
-  const place = { locationHint: hint(address.at) };
+  const place = { locationHint: hint(locationOf(address.at)) };
   return env.TENANT_BUDGET.getByName(budgetName(address), place) as unknown as TenantBudgetStub;
 }
 
@@ -147,7 +154,7 @@ export function budgetAddressOf(name: string): BudgetAddress {
     tenantRef,
     homeHint: homeHint as LocationHint,
     generation: Number(generation),
-    at: at as LocationHint,
+    at: at as BudgetPlace,
   };
 }
 

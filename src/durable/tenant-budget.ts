@@ -1,6 +1,6 @@
 import { DurableObject } from "cloudflare:workers";
 import { DENIAL_CACHE_MS } from "../bounds.ts";
-import type { LocationHint, TenantRecord } from "../catalogue.ts";
+import type { BudgetPlace, TenantRecord } from "../catalogue.ts";
 import type { Env } from "../env.ts";
 import type { Renewal } from "../limits/lease.ts";
 import type {
@@ -14,6 +14,7 @@ import type {
   ReserveAsk,
   TenantUsage,
 } from "../limits/messages.ts";
+import { COLD, heated, type Work } from "../limits/shards.ts";
 import { AlarmClock } from "./alarm-clock.ts";
 import { HolderBudget } from "./budget/holder-budget.ts";
 import { HomeBudget } from "./budget/home-budget.ts";
@@ -33,13 +34,14 @@ const TIDY_MIN_GAP_MS = 1_000;
 
 /**
  * All limits of one tenant, checked and drawn in one step. One class, two roles, by where the object lives: the home is
- * the authority and serves its own location; elsewhere it is a lease holder. Every method is idempotent, since the
+ * the authority and serves its own location; elsewhere, or as a shard, it is a lease holder. Every method is idempotent, since the
  * runtime may call twice.
  */
 export class TenantBudget extends DurableObject<Env> {
   readonly #address: BudgetAddress;
   readonly #role: Role;
   readonly #alarm: AlarmClock;
+  #heat = COLD;
   #unknownUntilMs = 0;
 
   constructor(ctx: DurableObjectState, env: Env) {
@@ -48,10 +50,10 @@ export class TenantBudget extends DurableObject<Env> {
     const address = budgetAddressOf(ctx.id.name ?? "");
     this.#address = address;
     const wakeBy = (atMs: number | null) => this.#alarm.wakeBy(atMs);
-    const at = (hint: LocationHint) => tenantBudget(env, { ...address, at: hint });
+    const at = (place: BudgetPlace) => tenantBudget(env, { ...address, at: place });
     this.#role =
       address.at === address.homeHint
-        ? { kind: "home", budget: new HomeBudget(ctx.storage, address.at, at, wakeBy) }
+        ? { kind: "home", budget: new HomeBudget(ctx.storage, address.homeHint, at, wakeBy) }
         : {
             kind: "holder",
             budget: new HolderBudget(ctx.storage, address.at, () => at(address.homeHint), wakeBy),
@@ -77,7 +79,8 @@ export class TenantBudget extends DurableObject<Env> {
         : await this.#role.budget.reserve(ask, later);
     this.#alarm.wakeBy(deadlineMs);
     if (this.#role.kind === "home" && !answer.ok) later(this.#role.budget.recallIfShort());
-    return answer;
+    // What is refused does not count: near a limit the home decides, however many objects there are.
+    return answer.ok ? { ...answer, ...this.#sharing({ asked: 1, drawn: 0 }, ask.from) } : answer;
   }
 
   /** Usage so far, as gates tell it. Returns the requests that are to be stopped. */
@@ -120,7 +123,9 @@ export class TenantBudget extends DurableObject<Env> {
     const { answer, deadlineMs } = await this.#role.budget.blocks(ask, told);
     this.#alarm.wakeBy(deadlineMs);
     if (this.#role.kind === "holder") this.#later(this.#role.budget.renewIfDue());
-    return answer;
+    const drawn = told.reduce((sum, { requests }) => sum + requests, 0);
+    const sharing = this.#sharing({ asked: 0, drawn }, ask?.from);
+    return answer.ok ? { ...answer, ...sharing } : answer;
   }
 
   /** At the home: what the tenant used everywhere. */
@@ -153,6 +158,18 @@ export class TenantBudget extends DurableObject<Env> {
     if (!this.#ledger.book.known) return;
     const next = await this.#role.budget.tidy();
     if (next !== null) this.#alarm.wakeBy(Math.max(next, Date.now() + TIDY_MIN_GAP_MS));
+  }
+
+  /**
+   * How many objects share this location's requests: its own one says so, to isolates that are there. Limits of end users
+   * are kept at the home alone, so for their tenants a shard would only pass on what it is asked.
+   */
+  #sharing(work: Work, from: BudgetPlace | undefined): { readonly shards?: number } {
+    this.#heat = heated(this.#heat, work, Date.now());
+    const { book } = this.#ledger;
+    const { shards } = this.#heat;
+    if (shards === 1 || from !== this.#address.at || !book.known) return {};
+    return Object.keys(book.record.tenant.endUserLimits).length > 0 ? {} : { shards };
   }
 
   /** Work that no caller waits for. */

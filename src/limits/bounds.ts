@@ -23,3 +23,18 @@ export const BLOCK_KEYS_MAX = 4_096;
 export const PACE_AHEAD_MAX_MS = 120_000;
 /** Home short, holders not: they are asked to give back, and it takes about this long until the home has it. */
 export const RECALL_WAIT_MS = 2_000;
+
+/**
+ * What one object was measured to do in a second (docs/budgets.md), the lowest of the runs: requests that it is asked for,
+ * and requests out of blocks. The platform's own advice is at most about 1,000 calls a second for an object.
+ */
+export const OBJECT_ASKED_PER_SECOND = 1_760;
+export const OBJECT_DRAWN_PER_SECOND = 4_090;
+/** Of that rate: from here on a location's requests are shared out over twice as many objects. */
+export const SHARD_HOT = 0.5;
+/** Below a quarter of it half as many would do, each still at half of what is hot: nothing goes back and forth. */
+export const SHARD_COOL = 0.125;
+/** Until isolates have moved and the average has followed, so that one wave of load doubles once. */
+export const SHARD_SETTLE_MS = 10_000;
+/** Cool for this long before shards are given up: moving costs each isolate a few calls to the home. */
+export const SHARD_COOL_MS = 60_000;

@@ -49,7 +49,7 @@ export function furthest(one: Quantity, other: Quantity): Quantity {
 
 /** What a holder tells the home, and asks of it. */
 export interface Renewal {
-  /** The holder's location hint. */
+  /** The holder's place. */
   readonly holder: string;
   readonly scope: string;
   /** The lease that it has, or 0 for none. */

@@ -1,4 +1,4 @@
-import type { KeyBands, LocationHint, Weights } from "../catalogue.ts";
+import type { BudgetPlace, KeyBands, LocationHint, Weights } from "../catalogue.ts";
 import type { Usage } from "../contract/report.ts";
 import type { Failure, LimitScope } from "../errors.ts";
 
@@ -6,8 +6,8 @@ import type { Failure, LimitScope } from "../errors.ts";
 
 export interface ReserveAsk {
   readonly requestId: string;
-  /** The location whose clients this serves. */
-  readonly from: LocationHint;
+  /** The location whose clients this serves; of what a lease holder passes on, the holder. */
+  readonly from: BudgetPlace;
   readonly keyId: string;
   readonly secretHash: string;
   /** Hash of the client's name for its end user, or null. */
@@ -37,9 +37,11 @@ export type ReserveAnswer =
       readonly standing: Standing;
       readonly profile: TenantProfile;
       /** Which of the tenant's objects holds the reservation. */
-      readonly at: LocationHint;
+      readonly at: BudgetPlace;
       /** The location earns or has a lease: ask its own object next time. */
       readonly leaseHere: boolean;
+      /** Objects that share the requests of the asker's location, as its own object says; absent: one, or another was asked. */
+      readonly shards?: number;
       /** `soft`: beyond what the budget could prove, by the tenant's allowance while its home is out of reach. */
       readonly mode: AdmissionMode;
     }
@@ -49,7 +51,7 @@ export type ReserveAnswer =
 export interface BlockAsk {
   /** Chosen by the isolate: asking again with it grants nothing more. */
   readonly id: string;
-  readonly from: LocationHint;
+  readonly from: BudgetPlace;
   readonly keyId: string;
   readonly secretHash: string;
   readonly model: string;
@@ -72,6 +74,8 @@ export type BlockAnswer =
       readonly endUsersHaveLimits: boolean;
       readonly standing: Standing;
       readonly profile: TenantProfile;
+      /** As in `ReserveAnswer`. */
+      readonly shards?: number;
     }
   /** No failure: there is too little left for a block, ask for each request. */
   | { readonly ok: false; readonly failure: Failure | null };

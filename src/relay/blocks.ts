@@ -1,5 +1,5 @@
 import { OBJECT_CALL_TIMEOUT_MS } from "../bounds.ts";
-import type { Weights } from "../catalogue.ts";
+import { locationOf, type Weights } from "../catalogue.ts";
 import { randomBase62 } from "../contract/encoding.ts";
 import { withDeadline } from "../deadline.ts";
 import { type BudgetAddress, tenantBudget } from "../durable/stub.ts";
@@ -33,7 +33,7 @@ export function drawFromBlock(
   ask: ReserveAsk & { readonly weights: Weights },
 ): Drawn | null {
   // A far home hears of every request: its demand is what earns this location a lease.
-  if (address.at !== exchange.here) return null;
+  if (locationOf(address.at) !== exchange.here) return null;
   const name = `${address.tenantRef}/${address.at}/${ask.keyId}/${ask.secretHash}/${ask.model}`;
   const nowMs = Date.now();
   const { spender, drawn } = draw(spenders.get(name) ?? NEW_SPENDER, ask, nowMs);
@@ -58,7 +58,7 @@ async function topUp(
   try {
     const answer = await call(ask, told);
     remember(name, took(spenders.get(name) ?? spender, ask.id, answer, sentAtMs, Date.now()));
-    if (answer.ok) rememberTenant(claims, here, answer.profile, here !== claims.homeHint);
+    if (answer.ok) rememberTenant(claims, here, { ...answer, leaseHere: here !== claims.homeHint });
     else if (answer.failure) rememberDenial(claims, answer.failure);
   } catch {
     remember(name, lost(spenders.get(name) ?? spender, ask.id, told, Date.now()));

@@ -1,5 +1,5 @@
 import { OBJECT_CALL_TIMEOUT_MS } from "../bounds.ts";
-import { EVEN_WEIGHTS, type Model, type Weights } from "../catalogue.ts";
+import { EVEN_WEIGHTS, locationOf, type Model, type Weights } from "../catalogue.ts";
 import { sha256, toBase64Url } from "../contract/encoding.ts";
 import type { PromptBasis } from "../contract/prompt-basis.ts";
 import { withDeadline } from "../deadline.ts";
@@ -85,7 +85,7 @@ export async function reserve(exchange: Exchange, model: Model, view: View): Pro
     rememberRefusal(claims.keyId, weightedPrompt, answer, Date.now());
     throw new BudgetRefusal(answer);
   }
-  rememberTenant(claims, here, answer.profile, answer.leaseHere);
+  rememberTenant(claims, here, answer);
   const { finishEagerly, mode, outputCapTokens, profile, standing } = answer;
   const decided = { mode, outputCapTokens, finishEagerly, profile, standing };
   const at = { ...homeOf(claims.tenantRef, claims.homeHint), at: answer.at };
@@ -136,12 +136,14 @@ async function askOf(
   };
 }
 
-/** Asks a budget object; a holder that is out of reach is passed over for the home. */
+/** Asks a budget object; a shard out of reach is passed over for its location's own object, and that for the home. */
 async function answerOf(env: Env, address: BudgetAddress, ask: ReserveAsk): Promise<ReserveAnswer> {
   try {
     return await withDeadline(tenantBudget(env, address).reserve(ask), OBJECT_CALL_TIMEOUT_MS);
   } catch (error) {
-    if (address.at !== address.homeHint) return answerOf(env, { ...address, at: address.homeHint }, ask);
+    const own = locationOf(address.at);
+    if (address.at !== own) return answerOf(env, { ...address, at: own }, ask);
+    if (own !== address.homeHint) return answerOf(env, { ...address, at: address.homeHint }, ask);
     const internalDetail = `tenant budget out of reach: ${String(error)}`;
     throw new FailureError({ tag: "budget_unavailable", retryAfterMs: 2_000, internalDetail });
   }

@@ -46,7 +46,7 @@ export const SRC_LAYERS: Readonly<Record<string, Layer>> = {
   routing: { uses: "bounds errors catalogue routing/messages", types: "contract engine limits/messages" },
 
   // The shells around it.
-  "durable/stub": { uses: "", types: `catalogue env ${MESSAGES}` },
+  "durable/stub": { uses: "catalogue", types: `env ${MESSAGES}` },
   durable: {
     uses: `${GROUND} durable/stub limits routing ${MESSAGES}`,
     types: "env",

@@ -1,5 +1,5 @@
 import { FIRST_STEP_TOKENS, LEASE_TTL_MS, OBJECT_CALL_TIMEOUT_MS } from "../../bounds.ts";
-import { EVEN_WEIGHTS, type LocationHint, type TenantRecord } from "../../catalogue.ts";
+import { type BudgetPlace, EVEN_WEIGHTS, locationOf, type TenantRecord } from "../../catalogue.ts";
 import { withDeadline } from "../../deadline.ts";
 import { type Demand, demanded, extended, NO_DEMAND, wanted } from "../../limits/demand.ts";
 import { isNone, type Quantity } from "../../limits/lease.ts";
@@ -24,10 +24,10 @@ import { type Admission, LedgerShell } from "./ledger-shell.ts";
 /** Shorter than the edge waits, so that a home out of reach is noticed here. */
 const HOME_TIMEOUT_MS = OBJECT_CALL_TIMEOUT_MS / 2;
 
-/** A location that spends a lease of a tenant whose home is elsewhere. */
+/** One that spends a lease of a tenant whose home is another object: elsewhere, or beside it. */
 export class HolderBudget {
   readonly ledger: LedgerShell<LeaseAccount>;
-  readonly #hint: LocationHint;
+  readonly #place: BudgetPlace;
   readonly #home: () => TenantBudgetStub;
   /** Demand by scope, in memory: it only sizes the lease. */
   readonly #demand = new Map<string, Demand>();
@@ -37,12 +37,12 @@ export class HolderBudget {
 
   constructor(
     storage: DurableObjectStorage,
-    hint: LocationHint,
+    place: BudgetPlace,
     home: () => TenantBudgetStub,
     wakeBy: (atMs: number | null) => void,
   ) {
     this.ledger = new LedgerShell(storage, LEASE_PURSE, LEASE_ROWS);
-    this.#hint = hint;
+    this.#place = place;
     this.#home = home;
     this.#wakeBy = wakeBy;
   }
@@ -84,8 +84,10 @@ export class HolderBudget {
       }
     }
     later(this.renew());
+    // In its own name, so that the home knows whose lease was short.
+    const passedOn = this.#home().reserve({ ...ask, from: this.#place });
     try {
-      return { answer: await withDeadline(this.#home().reserve(ask), HOME_TIMEOUT_MS), deadlineMs: null };
+      return { answer: await withDeadline(passedOn, HOME_TIMEOUT_MS), deadlineMs: null };
     } catch (error) {
       return this.#onTrust(ask, error);
     }
@@ -108,10 +110,14 @@ export class HolderBudget {
     if (this.#renewalDue(Date.now())) await this.renew();
   }
 
-  /** The home is out of reach: a tenant may allow some tokens on trust; otherwise nothing unproven is admitted. */
+  /**
+   * The home is out of reach: a tenant may allow some tokens on trust, once per location, so its first object gives them;
+   * otherwise nothing unproven is admitted.
+   */
   async #onTrust(ask: ReserveAsk, error: unknown): Promise<Admission> {
     const { book } = this.ledger;
-    const allowanceTokens = book.known ? book.record.tenant.softAllowanceTokens : 0;
+    const first = this.#place === locationOf(this.#place);
+    const allowanceTokens = first && book.known ? book.record.tenant.softAllowanceTokens : 0;
     if (allowanceTokens === 0) throw error;
     return this.#here(await this.ledger.reserve(ask, softPurse(allowanceTokens)), "soft");
   }
@@ -119,7 +125,7 @@ export class HolderBudget {
   #here(admission: Admission, mode: "lease" | "soft"): Admission {
     const { answer } = admission;
     return answer.ok
-      ? { ...admission, answer: { ...answer, at: this.#hint, leaseHere: true, mode } }
+      ? { ...admission, answer: { ...answer, at: this.#place, leaseHere: true, mode } }
       : admission;
   }
 
@@ -133,7 +139,7 @@ export class HolderBudget {
       const messages = await this.ledger.run((nowMs) =>
         this.#scopes().map((scope) => {
           const account = this.#lease(scope, nowMs);
-          const { account: after, message } = renewal(account, this.#hint, this.#wanted(scope, nowMs));
+          const { account: after, message } = renewal(account, this.#place, this.#wanted(scope, nowMs));
           this.ledger.book.put(after);
           return message;
         }),

@@ -1,5 +1,5 @@
 import { OBJECT_CALL_TIMEOUT_MS } from "../../bounds.ts";
-import type { LocationHint, TenantRecord } from "../../catalogue.ts";
+import type { BudgetPlace, LocationHint, TenantRecord } from "../../catalogue.ts";
 import { withDeadline } from "../../deadline.ts";
 import { type Account, isFresh, newAccount, relimit, settleTime } from "../../limits/account.ts";
 import { limitsOf } from "../../limits/book.ts";
@@ -19,9 +19,9 @@ const SWEEP_USERS = 500;
 const RECALL_MIN_GAP_MS = 1_000;
 
 /** How the home reaches a holder. */
-export type HolderAt = (hint: LocationHint) => TenantBudgetStub;
+export type HolderAt = (place: BudgetPlace) => TenantBudgetStub;
 
-/** The authority on a tenant's budget: its own location draws on it directly, others on leases that it gives. */
+/** The authority on a tenant's budget: who asks it draws on it directly, others on leases that it gives. */
 export class HomeBudget {
   readonly ledger: LedgerShell<Account>;
   readonly #hint: LocationHint;
@@ -122,7 +122,7 @@ export class HomeBudget {
     await Promise.allSettled(
       due.map(({ holder, keepTokens }) =>
         withDeadline(
-          this.#holderAt(holder as LocationHint).recall("tenant", keepTokens),
+          this.#holderAt(holder as BudgetPlace).recall("tenant", keepTokens),
           OBJECT_CALL_TIMEOUT_MS,
         ),
       ),
@@ -133,7 +133,7 @@ export class HomeBudget {
     const { book } = this.ledger;
     await this.ledger.expireDue();
     const nowMs = Date.now();
-    const holders = [...new Set(book.leases().map(({ holder }) => holder as LocationHint))];
+    const holders = [...new Set(book.leases().map(({ holder }) => holder as BudgetPlace))];
     const elsewhere = await Promise.all(
       holders.map((holder) => withDeadline(this.#holderAt(holder).usageHere(), OBJECT_CALL_TIMEOUT_MS)),
     );
