@@ -83,7 +83,7 @@ export async function callGate(
   const fromMs = Date.now();
   try {
     let unreachable = "";
-    for (const gate of gates) {
+    for (const [index, gate] of gates.entries()) {
       try {
         const sentMs = Date.now();
         const response = await fetch(`${gate}${exchange.endpoint.path}`, {
@@ -96,6 +96,8 @@ export async function callGate(
         measure(exchange.here, seat.candidate, response, Date.now() - sentMs);
         const result = await resultOf(response, abort, exchange.call.model);
         if (result.kind !== "retry" || !result.poolOut) REACH.reached(gatesOf(pool.id));
+        // A tunnel that has lost its gate answers for it: the pool's next gate has a tunnel of its own.
+        else if (index < gates.length - 1) continue;
         else REACH.missed(gatesOf(pool.id), Date.now());
         return result;
       } catch (error) {
