@@ -27,9 +27,7 @@ interface ScopeWatch {
   readonly intervals: Intervals;
   readonly made: Sliding;
   readonly overran: Sliding;
-  /** The latest instant on the home's clock since this scope exists. */
-  latestMs: number;
-  /** When the home's bucket was last brought up to date, and at which rate it refills since. */
+  /** When the home's bucket was last brought up to date, on the home's clock, and at which rate it refills since. */
   touchedMs: number;
   perMinute: number;
   /** Refill since then that `intervals` has been told of already. */
@@ -227,19 +225,15 @@ export class Ghost {
       }
       if (madeTokens > 0) watch.made.add(nowMs, madeTokens);
       const most = watch.dayTokens + watch.overran.at(nowMs);
-      check(
-        watch.made.at(nowMs) <= most,
-        "I3",
-        () => `${watch.made.sum} made in a day, of ${most} (${scope})`,
-      );
+      const dayTokens = watch.made.at(nowMs);
+      check(dayTokens <= most, "I3", () => `${dayTokens} made in a day, of ${most} (${scope})`);
     }
   }
 
   #touched({ scope, limits, after }: HomeStep): void {
     const watch = this.#watch(scope);
     this.#refill(watch);
-    watch.touchedMs = after.tokens.atMs;
-    watch.toldUnits = Math.max(0, watch.latestMs - watch.touchedMs) * finite(watch.perMinute);
+    this.#settleRefill(watch, after.tokens.atMs);
     const outTokens = Math.max(0, available(after.tokens)) + after.heldTokens + after.leased.tokens;
     const limit = limits.tokensPerMinute ?? Infinity;
     watch.drainTokens = Math.min(watch.drainTokens, Math.max(limit, outTokens));
@@ -253,22 +247,30 @@ export class Ghost {
     return Math.max(finite(perMinute), finite(drainTokens)) + overdraft;
   }
 
-  /** Tells `intervals` what the home's clock has refilled by now; it accrues at the rate that is in force then. */
+  /**
+   * Tells `intervals` what the home would refill if it looked now; it accrues at the rate that is in force then. Less than
+   * before, if its clock has stepped back since and the home never looked in between: then the time is still to come.
+   */
   #refill(watch: ScopeWatch): void {
-    const units = Math.max(0, this.#latest(watch) - watch.touchedMs) * finite(watch.perMinute);
+    const units = this.#refillUnits(watch);
     watch.intervals.refilled(units - watch.toldUnits);
     watch.toldUnits = units;
   }
 
-  #latest(watch: ScopeWatch): number {
-    watch.latestMs = Math.max(watch.latestMs, this.#home.clock.nowMs());
-    return watch.latestMs;
+  /** The home's row has it: no step of the clock takes it back, and none lets that time refill again. */
+  #settleRefill(watch: ScopeWatch, atMs: number): void {
+    watch.touchedMs = Math.max(watch.touchedMs, atMs);
+    watch.toldUnits = this.#refillUnits(watch);
+    watch.intervals.settle();
+  }
+
+  #refillUnits({ perMinute, touchedMs }: ScopeWatch): number {
+    return Math.max(0, this.#home.clock.nowMs() - touchedMs) * finite(perMinute);
   }
 
   #newLimits(scope: string, watch: ScopeWatch): void {
     const limits = limitsOf(this.#home.store.record, scope);
-    watch.touchedMs = this.#latest(watch);
-    watch.toldUnits = 0;
+    this.#settleRefill(watch, this.#home.clock.nowMs());
     watch.perMinute = limits.tokensPerMinute ?? Infinity;
     watch.dayTokens = Math.max(watch.dayTokens, limits.tokensPerDay ?? Infinity);
     this.#refill(watch);
@@ -282,7 +284,6 @@ export class Ghost {
       intervals: new Intervals(),
       made: new Sliding(DAY_MS),
       overran: new Sliding(OVERRUN_COUNTS_MS),
-      latestMs: this.#home.clock.nowMs(),
       touchedMs: this.#home.clock.nowMs(),
       perMinute: limits.tokensPerMinute ?? Infinity,
       toldUnits: 0,

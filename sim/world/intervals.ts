@@ -8,10 +8,22 @@ import { UNITS_PER_TOKEN } from "../../src/limits/bucket.ts";
 export class Intervals {
   #atUnits = 0;
   #leastUnits = Infinity;
+  /** The same for intervals that begin after the last `settle`. */
+  #newLeastUnits = Infinity;
 
-  /** Time passed: the home's clock can have refilled this much. */
+  /**
+   * Time passed: the home can have refilled this much. Below zero: its clock stepped back before it did, so at no instant
+   * since the last `settle` was that much refilled; what began since then has that much more to come.
+   */
   refilled(units: number): void {
     this.#atUnits -= units;
+    if (units < 0) this.#newLeastUnits -= units;
+  }
+
+  /** What was refilled so far is so for good. */
+  settle(): void {
+    this.#leastUnits = Math.min(this.#leastUnits, this.#newLeastUnits);
+    this.#newLeastUnits = Infinity;
   }
 
   overran(tokens: number): void {
@@ -20,14 +32,15 @@ export class Intervals {
 
   /** `bucketTokens`: the most that can be spent from here on without refill. Returns by how much it was exceeded. */
   made(tokens: number, overrunTokens: number, bucketTokens: number): number {
-    this.#leastUnits = Math.min(this.#leastUnits, this.#atUnits + bucketTokens * UNITS_PER_TOKEN);
+    this.mark(bucketTokens);
     this.#atUnits += (tokens - overrunTokens) * UNITS_PER_TOKEN;
-    return Math.max(0, (this.#atUnits - this.#leastUnits) / UNITS_PER_TOKEN);
+    const leastUnits = Math.min(this.#leastUnits, this.#newLeastUnits);
+    return Math.max(0, (this.#atUnits - leastUnits) / UNITS_PER_TOKEN);
   }
 
   /** An instant at which an interval may begin that no later instant stands for, as the bucket changes now. */
   mark(bucketTokens: number): void {
-    this.#leastUnits = Math.min(this.#leastUnits, this.#atUnits + bucketTokens * UNITS_PER_TOKEN);
+    this.#newLeastUnits = Math.min(this.#newLeastUnits, this.#atUnits + bucketTokens * UNITS_PER_TOKEN);
   }
 }
 

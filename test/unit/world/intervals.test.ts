@@ -31,6 +31,29 @@ describe("the check of all intervals at once", () => {
     );
   });
 
+  it("leaves what a clock that stepped back did not refill to what has begun since the home last looked", () => {
+    const intervals = new Intervals();
+    intervals.settle();
+    intervals.refilled(5 * UNITS_PER_TOKEN);
+    expect(intervals.made(0, 0, 10)).toBe(0);
+    intervals.refilled(-5 * UNITS_PER_TOKEN);
+    expect(intervals.made(10, 0, 10)).toBe(0);
+    intervals.settle();
+    intervals.refilled(5 * UNITS_PER_TOKEN);
+    expect(intervals.made(5, 0, 10)).toBe(0);
+    expect(intervals.made(1, 0, 10)).toBe(1);
+  });
+
+  it("leaves nothing of it to what began before", () => {
+    const intervals = new Intervals();
+    expect(intervals.made(0, 0, 10)).toBe(0);
+    intervals.settle();
+    intervals.refilled(5 * UNITS_PER_TOKEN);
+    intervals.refilled(-5 * UNITS_PER_TOKEN);
+    expect(intervals.made(10, 0, 10)).toBe(0);
+    expect(intervals.made(1, 0, 10)).toBe(1);
+  });
+
   it("sums a sliding window", () => {
     const window = new Sliding(100);
     window.add(0, 5);

@@ -25,6 +25,11 @@ describe("budgets in a world that fails (I1 … I7, L1)", () => {
     );
   });
 
+  it("hold where the home's clock steps back before the home has looked at it", () => {
+    const actions = [225903003, 614764717, 594608466, 452460326, 594852207];
+    expect(failureOf({ seed: 5_144_781, actions })).toBeNull();
+  });
+
   it("play the same way every time", () => {
     const seed = 77;
     expect(scheduleOf(seed)).toEqual(scheduleOf(seed));
