@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { REPORT_SILENCE_MAX_MS } from "../../src/bounds.ts";
 import { eventually, type TestStack, testStack } from "../support/stack.ts";
 
 /**
@@ -48,6 +49,8 @@ async function nothingOpen(): Promise<void> {
   const usage = await eventually(
     () => stack.usage(),
     ({ open }) => open.reservations === 0,
+    // What nobody reports on any more is closed after a minute of silence.
+    REPORT_SILENCE_MAX_MS + 30_000,
   );
   expect(usage.open).toEqual({ reservations: 0, running: 0, reservedTokens: 0 });
   for (const { name } of stack.info.regions) {
@@ -92,5 +95,5 @@ describe("the bill", () => {
     );
     await nothingOpen();
     await billEqualsLedger();
-  });
+  }, 180_000);
 });

@@ -33,14 +33,14 @@ export async function meterFrom(
 }
 
 /** Everything that could still be held somewhere; empty when nothing is. */
-export async function stillHeld(stack: TestStack, tenant?: string): Promise<string[]> {
+export async function stillHeld(stack: TestStack, tenant?: string, withinMs = 15_000): Promise<string[]> {
   const look = async () => {
     const { open } = await stack.usage(tenant);
     const ofTenant = open.reservations > 0 ? [`reservations of the tenant: ${JSON.stringify(open)}`] : [];
     const ofRegions = await Promise.all(stack.info.regions.map((region) => heldIn(stack, region)));
     return [...ofTenant, ...ofRegions.flat()];
   };
-  return eventually(look, (held) => held.length === 0, 15_000);
+  return eventually(look, (held) => held.length === 0, withinMs);
 }
 
 async function heldIn(stack: TestStack, { name, replicas }: StackInfo["regions"][number]): Promise<string[]> {
