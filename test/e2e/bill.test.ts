@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { REPORT_SILENCE_MAX_MS } from "../../src/bounds.ts";
+import { UNSTARTED_HELD_MAX_MS } from "../support/held.ts";
 import { eventually, type TestStack, testStack } from "../support/stack.ts";
 
 /**
@@ -49,8 +49,7 @@ async function nothingOpen(): Promise<void> {
   const usage = await eventually(
     () => stack.usage(),
     ({ open }) => open.reservations === 0,
-    // What nobody reports on any more is closed after a minute of silence.
-    REPORT_SILENCE_MAX_MS + 30_000,
+    UNSTARTED_HELD_MAX_MS,
   );
   expect(usage.open).toEqual({ reservations: 0, running: 0, reservedTokens: 0 });
   for (const { name } of stack.info.regions) {

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { Child } from "../../sim/stack/child.ts";
 import { simulatedPlan } from "../../sim/stack/plan.ts";
-import { REPORT_SILENCE_MAX_MS, UNREACHED_RETRY_MS } from "../../src/bounds.ts";
+import { UNREACHED_RETRY_MS } from "../../src/bounds.ts";
 import { NEAR, QUICK, type Region } from "../support/endings.ts";
-import { live, stillHeld } from "../support/held.ts";
+import { live, stillHeld, UNSTARTED_HELD_MAX_MS } from "../support/held.ts";
 import { eventually, type LedgerEntry, type TestStack, testStack } from "../support/stack.ts";
 
 /**
@@ -218,6 +218,5 @@ it("the edge and all objects restart under load: the SDK's own retries bridge it
   const unbegun = errorsOf(asked).filter(({ region }) => region === null);
   expect(unbegun).toEqual([]);
   expect(errorsOf(asked).length).toBeLessThanOrEqual(CLIENTS);
-  // What the edge had not written of a reservation when it was killed is closed after a minute without a report.
-  expect(await stillHeld(stack, undefined, REPORT_SILENCE_MAX_MS + 30_000)).toEqual([]);
+  expect(await stillHeld(stack, undefined, UNSTARTED_HELD_MAX_MS)).toEqual([]);
 }, 180_000);

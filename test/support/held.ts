@@ -1,9 +1,16 @@
 import type { StackInfo } from "../../sim/stack/stack.ts";
+import { START_DEADLINE_MS, UNREPORTED_GRACE_MS } from "../../src/bounds.ts";
 import type { TenantUsage } from "../../src/limits/messages.ts";
 import { chat, NEAR, type Region } from "./endings.ts";
 import { eventually, type TestStack } from "./stack.ts";
 
 /** What a request leaves behind: its charge, and whatever is still held for it. */
+
+/**
+ * The longest that a reservation stays open which the edge died with before a gate had the request: a gate might start it
+ * until its order expires, and would say so within the grace. With time for the alarm that then voids it.
+ */
+export const UNSTARTED_HELD_MAX_MS = START_DEADLINE_MS + UNREPORTED_GRACE_MS + 15_000;
 
 export interface Tokens {
   readonly promptTokens: number;
