@@ -1,4 +1,4 @@
-import { ABORT_DRAIN_MS, GATE_ANSWER_MAX_MS } from "../bounds.ts";
+import { ABORT_DRAIN_MS, GATE_ANSWER_MAX_MS, REPLICA_POLL_MS, REPLICA_POLL_TIMEOUT_MS } from "../bounds.ts";
 import { macKey } from "../contract/encoding.ts";
 import { ReplayGuard } from "./admission.ts";
 import { ByteBudget } from "./body.ts";
@@ -15,7 +15,7 @@ import { Moves } from "./moves.ts";
 import { Outbox } from "./outbox.ts";
 import { probe } from "./probe.ts";
 import { Replicas } from "./replicas.ts";
-import { httpPost, type Post, Reporter } from "./reporter.ts";
+import { CADENCE, type Cadence, httpPost, type Post, Reporter } from "./reporter.ts";
 import type { RouteParts } from "./server.ts";
 import { Tallies } from "./tallies.ts";
 import { createEngineClient } from "./upstream.ts";
@@ -29,6 +29,8 @@ export interface GateOptions {
   readonly random?: () => number;
   readonly answerMaxMs?: number;
   readonly abortDrainMs?: number;
+  readonly cadence?: Cadence;
+  readonly pollMs?: number;
 }
 
 /** A gate that does not listen yet. */
@@ -53,10 +55,12 @@ export async function assemble(config: GateConfig, options: GateOptions): Promis
   const deaths = new Deaths(config.gate, clock, () => reporter.hurry());
   const draining = () => leaving.value;
 
+  const pollMs = options.pollMs ?? REPLICA_POLL_MS;
   const replicas = new Replicas({
     source: config.replicas,
     probe: (target) => probe(target, config.engineApiKey),
     resolve: options.resolve ?? systemResolve,
+    pollMs,
     clock,
     log,
     onChange(replica) {
@@ -70,6 +74,7 @@ export async function assemble(config: GateConfig, options: GateOptions): Promis
     replicas: () => replicas.reports(),
     onDrain: (drainMs) => moves.pool(drainMs),
     post: options.post ?? httpPost(config.edgeUrl, newest, keys.get(newest)!),
+    cadence: options.cadence ?? CADENCE,
     random,
   });
   return {
@@ -83,6 +88,7 @@ export async function assemble(config: GateConfig, options: GateOptions): Promis
     resumable: config.resumable,
     answerMaxMs: options.answerMaxMs ?? GATE_ANSWER_MAX_MS,
     abortDrainMs: options.abortDrainMs ?? ABORT_DRAIN_MS,
+    lookMs: pollMs + REPLICA_POLL_TIMEOUT_MS,
   };
 }
 

@@ -1,4 +1,3 @@
-import { REPLICA_POLL_MS } from "../bounds.ts";
 import type { ReplicaReport } from "../contract/report.ts";
 import {
   POLL_TIMEOUTS_UNTIL_DOWN,
@@ -46,6 +45,8 @@ export interface ReplicasParts {
   readonly resolve: Resolve;
   /** How the cloud's API and the machine's metadata are asked, where the source is the cloud. */
   readonly cloud?: Pick<CloudParts, "env" | "fetch">;
+  /** Between two looks at a replica. */
+  readonly pollMs: number;
   readonly clock: Clock;
   readonly log: Log;
   /** A replica came, went or changed its state. */
@@ -181,7 +182,7 @@ export class Replicas {
   }
 
   #keepPolling(replica: Replica): void {
-    this.#every(REPLICA_POLL_MS, async () => {
+    this.#every(this.#parts.pollMs, async () => {
       if (this.#byId.get(replica.id) !== replica) return "stop";
       await this.#pollOnce(replica);
       return "again";

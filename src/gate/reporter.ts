@@ -21,6 +21,19 @@ import type { Meter } from "./meter.ts";
 import type { Batch, Outbox } from "./outbox.ts";
 import type { Tallies } from "./tallies.ts";
 
+/** How long it waits between two reports: while there is traffic, while there is none, and at the least. */
+export interface Cadence {
+  readonly busyMs: number;
+  readonly idleMs: number;
+  readonly gapMs: number;
+}
+
+export const CADENCE: Cadence = {
+  busyMs: REPORT_INTERVAL_MS,
+  idleMs: REPORT_IDLE_INTERVAL_MS,
+  gapMs: REPORT_MIN_GAP_MS,
+};
+
 /** Delivers one report. Rejects unless the edge took it. */
 export type Post = (report: GateReport) => Promise<GateReply>;
 
@@ -36,6 +49,7 @@ export interface ReporterParts {
   /** What the edge says of the pool: its time to drain, or null while it works. */
   readonly onDrain: (drainMs: number | null) => void;
   readonly post: Post;
+  readonly cadence: Cadence;
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Log;
@@ -98,12 +112,12 @@ export class Reporter {
   }
 
   #dueAtMs(): number {
-    const { outbox, meter, tallies } = this.#parts;
+    const { outbox, meter, tallies, cadence } = this.#parts;
     if (this.#failures > 0) return this.#backoffUntilMs;
-    const soonestMs = this.#lastSentAtMs + REPORT_MIN_GAP_MS;
+    const soonestMs = this.#lastSentAtMs + cadence.gapMs;
     if (this.#hurried) return soonestMs;
     const busy = meter.open > 0 || !tallies.empty;
-    const routineMs = this.#lastSentAtMs + (busy ? REPORT_INTERVAL_MS : REPORT_IDLE_INTERVAL_MS);
+    const routineMs = this.#lastSentAtMs + (busy ? cadence.busyMs : cadence.idleMs);
     const finalsMs = outbox.readyAtMs();
     return finalsMs === null ? routineMs : Math.min(routineMs, Math.max(soonestMs, finalsMs));
   }

@@ -1,10 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import {
-  BODY_MAX_BYTES,
-  FIRST_TOKEN_TIMEOUT_MS,
-  REPLICA_POLL_MS,
-  REPLICA_POLL_TIMEOUT_MS,
-} from "../bounds.ts";
+import { BODY_MAX_BYTES, FIRST_TOKEN_TIMEOUT_MS } from "../bounds.ts";
 import type { OriginOrder } from "../contract/origin-token.ts";
 import type { UsageReport } from "../contract/report.ts";
 import type { Endpoint, JsonObject, Prepared } from "../engine/endpoint.ts";
@@ -51,6 +46,8 @@ export interface ServeParts {
   readonly resumable: boolean;
   readonly answerMaxMs: number;
   readonly abortDrainMs: number;
+  /** From one look at a replica to the end of the next, at the most. */
+  readonly lookMs: number;
   /** True once the gate takes no new requests. */
   draining(): boolean;
 }
@@ -239,14 +236,13 @@ function relay(parts: ServeParts, request: Relay): void {
  * for anybody all the while.
  */
 function slowness(
-  { tallies, clock }: ServeParts,
+  { tallies, clock, lookMs }: ServeParts,
   order: OriginOrder,
   replica: Replica,
   firstTokenSeen: boolean,
 ) {
   const { afterMs, of } = order.slow ?? { afterMs: FIRST_TOKEN_TIMEOUT_MS, of: "first_token" as const };
-  // A look at the engine may have come a period and its timeout after the engine stopped.
-  const lookMs = REPLICA_POLL_MS + REPLICA_POLL_TIMEOUT_MS;
+  // A look at the engine may have come that long after the engine stopped.
   const stands = () => clock.monotonicMs() - replica.movedAtMs >= Math.max(lookMs, afterMs - lookMs);
   return {
     slowAfterMs: afterMs,

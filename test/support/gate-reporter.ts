@@ -4,7 +4,7 @@ import { systemClock } from "../../src/gate/clock.ts";
 import { Deaths } from "../../src/gate/deaths.ts";
 import { finalReport, Meter, type Running } from "../../src/gate/meter.ts";
 import { Outbox } from "../../src/gate/outbox.ts";
-import { Reporter } from "../../src/gate/reporter.ts";
+import { CADENCE, Reporter } from "../../src/gate/reporter.ts";
 import { Tallies } from "../../src/gate/tallies.ts";
 import { orderOf } from "./gate-rig.ts";
 
@@ -42,6 +42,7 @@ export function reporterRig() {
       if (given === "never") return new Promise(() => {});
       return given instanceof Error ? Promise.reject(given) : Promise.resolve(given);
     },
+    cadence: CADENCE,
     random: () => 1,
     log: {
       info() {},

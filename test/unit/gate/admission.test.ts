@@ -12,7 +12,7 @@ import { type CallOptions, eventually, orderOf, type Rig, SECRET, startRig } fro
 const BODY = { model: "m", messages: [{ role: "user", content: "hi" }], stream: true };
 let rig: Rig;
 beforeEach(async () => {
-  rig = await startRig({ concurrencyPerReplica: 2 });
+  rig = await startRig({ concurrencyPerReplica: 2 }, { abortDrainMs: 150 });
 });
 afterEach(() => rig.close());
 

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { REPLICA_POLL_MS } from "../../../src/bounds.ts";
 import { CREDENTIALS_RENEW_MS, UNSEEN_REPLICA_KEPT_MS } from "../../../src/gate/bounds.ts";
 import { checkConfig } from "../../../src/gate/config.ts";
 import { awsDiscovery } from "../../../src/gate/discovery-aws.ts";
@@ -185,6 +186,7 @@ describe("replicas of the cloud", () => {
       probe: async () => found,
       resolve: async () => [],
       cloud: { env: cloud.env, fetch },
+      pollMs: REPLICA_POLL_MS,
       clock: { epochMs: () => nowMs, monotonicMs: () => performance.now() },
       log: { info() {}, warn: (_: string, fields: unknown) => void warned.push(fields) },
       onChange() {},

@@ -50,10 +50,11 @@ describe("a pool that is drained", () => {
     let replies = 0;
     rig.edge.reply = () => {
       replies += 1;
-      return replies === 1 ? { ...EMPTY_REPLY, drainMs: 3_000 } : EMPTY_REPLY;
+      return replies === 1 ? { ...EMPTY_REPLY, drainMs: 1_200 } : EMPTY_REPLY;
     };
     await rig.edge.until(() => replies > 2);
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    // Past the half of that time, from which on it would.
+    await new Promise((resolve) => setTimeout(resolve, 800));
     expect(rig.gate.open).toBe(1);
     call.leave();
   });

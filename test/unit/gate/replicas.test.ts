@@ -44,6 +44,7 @@ describe("the states of a replica", () => {
         if (addresses instanceof Error) throw addresses;
         return addresses;
       },
+      pollMs: REPLICA_POLL_MS,
       clock: systemClock,
       log: { info() {}, warn() {} },
       onChange: ({ id, state }) => changes.push(`${id} ${state}`),
