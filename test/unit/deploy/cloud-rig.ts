@@ -1,13 +1,13 @@
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type CloudCall, type CloudState, cloudCalls } from "./fake-cloud.ts";
 import type { Account } from "./fake-wrangler.ts";
-import { type Ran, Rig } from "./rig.ts";
+import { plain, type Ran, Rig } from "./rig.ts";
 
-const FAKE = fileURLToPath(new URL("./fake-cloud.ts", import.meta.url));
+const CLOUD = plain(new URL("./fake-cloud.ts", import.meta.url));
 const CONTRACT = fileURLToPath(new URL("../../../infra/edge/tests/contract.json", import.meta.url));
 
 export const API_TOKEN = "cloudflare-api-token-of-the-operator";
@@ -49,11 +49,7 @@ export class CloudRig {
 
   static async start(account: Partial<Account> = {}): Promise<CloudRig> {
     const rig = await Rig.start(account);
-    for (const name of ["aws", "terraform"]) {
-      const command = join(rig.folder, "bin", name);
-      writeFileSync(command, `#!/bin/sh\nexec "${process.execPath}" "${FAKE}" ${name} "$@"\n`);
-      chmodSync(command, 0o755);
-    }
+    for (const name of ["aws", "terraform"]) rig.install(name, CLOUD);
     for (const root of ["edge", "fra"]) mkdirSync(join(rig.folder, root));
     const made = new CloudRig(rig, await FakeTunnels.start());
     rig.admin.access = ACCESS;

@@ -1,5 +1,5 @@
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
-import { basename, join } from "node:path";
+import { join } from "node:path";
 
 /**
  * Stands in for `aws` and `terraform`, by the name under which it is started. Parameters of AWS are one file; every call
@@ -24,13 +24,13 @@ export interface CloudCall {
 }
 
 const place = process.env.FAKE_CLOUD_FOLDER;
-if (place !== undefined && process.argv[1]?.endsWith("fake-cloud.ts")) answer(place, process.argv.slice(2));
+if (place !== undefined) answer(place, process.argv.slice(2));
 
-function answer(folder: string, [program, ...args]: readonly string[]): void {
+function answer(folder: string, [program = "", ...args]: readonly string[]): void {
   const file = join(folder, "cloud.json");
   const state = JSON.parse(readFileSync(file, "utf8")) as CloudState;
   const stdin = args.includes("file:///dev/stdin") ? readFileSync("/dev/stdin", "utf8") : "";
-  const call: CloudCall = { program: basename(program ?? ""), args, stdin, env: process.env };
+  const call: CloudCall = { program, args, stdin, env: process.env };
   appendFileSync(join(folder, "cloud.ndjson"), `${JSON.stringify(call)}\n`);
   if (call.program === "terraform") terraform(state, args);
   else if (!state.loggedIn)

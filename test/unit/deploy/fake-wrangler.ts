@@ -25,7 +25,7 @@ export interface Call {
 }
 
 const folder = process.env.FAKE_WRANGLER_FOLDER;
-if (folder !== undefined) await answer(folder, process.argv.slice(2));
+if (folder !== undefined) await answer(folder, process.argv.slice(3));
 
 async function answer(place: string, args: readonly string[]): Promise<void> {
   const stateFile = join(place, "account.json");

@@ -12,12 +12,13 @@ import {
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { transformSync } from "esbuild";
 import { deploy } from "../../../scripts/deploy.ts";
 import { type FakeAdmin, fakeAdmin } from "./fake-admin.ts";
 import type { Account, Call } from "./fake-wrangler.ts";
 
 const DEPLOY = fileURLToPath(new URL("../../../scripts/deploy.ts", import.meta.url));
-const FAKE = fileURLToPath(new URL("./fake-wrangler.ts", import.meta.url));
+const WRANGLER = plain(new URL("./fake-wrangler.ts", import.meta.url));
 
 export const OBJECTS = ["Directory", "RegionPool", "Registry", "TenantBudget", "default"];
 
@@ -53,10 +54,16 @@ export class Rig {
     });
     mkdirSync(join(rig.folder, "bin"));
     mkdirSync(join(rig.folder, "home"));
-    const command = join(rig.folder, "bin/wrangler");
-    writeFileSync(command, `#!/bin/sh\nexec "${process.execPath}" "${FAKE}" "$@"\n`);
-    chmodSync(command, 0o755);
+    rig.install("wrangler", WRANGLER);
     return rig;
+  }
+
+  /** Puts a program into PATH that gets its own name as the first argument. */
+  install(name: string, script: string): void {
+    const command = join(this.folder, "bin", name);
+    writeFileSync(`${command}.mjs`, script);
+    writeFileSync(command, `#!/bin/sh\nexec "${process.execPath}" "${command}.mjs" ${name} "$@"\n`);
+    chmodSync(command, 0o755);
   }
 
   get account(): Account {
@@ -145,6 +152,11 @@ export class Rig {
     this.admin.close();
     rmSync(this.folder, { recursive: true });
   }
+}
+
+/** The JavaScript of a fake: Node takes as long to strip types as to start, and a deployment starts a dozen programs. */
+export function plain(source: URL): string {
+  return transformSync(readFileSync(source, "utf8"), { loader: "ts" }).code;
 }
 
 /** The commands of a run, without their options. */
