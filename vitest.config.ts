@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { cloudflareTest } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
 import { WORKERD_OPTIONS } from "./test/workerd/config.ts";
@@ -9,7 +10,14 @@ export default defineConfig({
     projects: [
       { test: { name: "tidy", include: ["test/tidy/**/*.test.ts"], environment: "node" } },
       {
-        test: { name: "unit", include: ["test/unit/**/*.test.ts"], environment: "node", testTimeout: 20_000 },
+        test: {
+          name: "unit",
+          include: ["test/unit/**/*.test.ts"],
+          environment: "node",
+          // Half of its time goes to sockets and short timers: one core need not be kept free for vitest itself.
+          maxWorkers: Math.max(2, availableParallelism()),
+          testTimeout: 20_000,
+        },
       },
       {
         plugins: [cloudflareTest(WORKERD_OPTIONS)],
