@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type StackPlan, simulatedPlan } from "../../sim/stack/plan.ts";
 import { HEDGE_SAMPLES_MIN, RETRY_FLOOR, RETRY_SHARE, SILENT_STREAM_MAX_MS } from "../../src/bounds.ts";
-import { chat, entriesOf, faultRegion, NEAR, newCase, type Region } from "../support/endings.ts";
+import { chat, entriesOf, faultRegion, NEAR, newCase, type Region, replicasOf } from "../support/endings.ts";
 import { live, meterFrom, stillHeld } from "../support/held.ts";
 import { eventually, type TestStack, testStack } from "../support/stack.ts";
 
@@ -166,38 +166,38 @@ describe("x-meridian-deadline-ms", () => {
 });
 
 describe("a first token that takes its time", () => {
-  const lateMs = SILENT_STREAM_MAX_MS + 2_000;
-  const late = async (more: Record<string, Record<string, unknown>> = {}) => {
-    const { marker, prompt } = newCase(5);
+  it("keeps streams with comments that no SDK sees; then comes an answer, or a refusal that costs nothing", async () => {
+    const [late, refusal] = [newCase().marker, newCase().marker];
+    const faults = {
+      slowHeaders: { ms: SILENT_STREAM_MAX_MS + 2_000, match: late },
+      status: { code: 400, match: refusal },
+    };
     await Promise.all(
-      REGIONS.map((region) => faultRegion(stack, region, { slowHeaders: { ms: lateMs }, ...more }, marker)),
+      REGIONS.flatMap((region) => replicasOf(stack, region)).map(({ id }) => stack.fault(id, faults)),
     );
-    return prompt;
-  };
-
-  it("keeps a stream's client with comments that no SDK sees, and is answered as any", async () => {
-    const seen = await chat(stack, { prompt: await late(), stream: true, model: PATIENT });
-    expect(seen.error).toBeNull();
-    expect(seen.status).toBe(200);
-    expect(seen.raw.startsWith(": waiting\n\n")).toBe(true);
-    expect(seen.raw.trimEnd().endsWith("data: [DONE]")).toBe(true);
-    expect(seen.finishReason).toBe("stop");
-    expect(seen.text.length).toBeGreaterThan(5);
-    expect(await metric('meridian_bridged_total{form="stream"}')).toBe(1);
-    // Its bill is no part of the next test's.
-    expect(await stillHeld(stack)).toEqual([]);
-  });
-
-  it("that ends in a refusal is an error in the stream, and costs nothing", async () => {
     const meter = await meterFrom(stack);
-    const prompt = await late({ status: { code: 400 } });
-    const seen = await chat(stack, { prompt, stream: true, model: PATIENT });
-    expect(seen.status).toBe(200);
-    expect(seen.raw.startsWith(": waiting\n\n")).toBe(true);
-    expect(seen.error).toBeInstanceOf(Error);
-    expect(seen.raw).not.toContain("[DONE]");
+    // Both wait at the same time.
+    const [answered, refused] = await Promise.all(
+      [late, `${late} ${refusal}`].map((text) =>
+        chat(stack, { prompt: `${text} [len=5]`, stream: true, model: PATIENT }),
+      ),
+    );
+    for (const seen of [answered!, refused!]) {
+      expect(seen.status).toBe(200);
+      expect(seen.raw.startsWith(": waiting\n\n")).toBe(true);
+    }
+    expect(await metric('meridian_bridged_total{form="stream"}')).toBe(2);
+    expect(answered!.error).toBeNull();
+    expect(answered!.raw.trimEnd().endsWith("data: [DONE]")).toBe(true);
+    expect(answered!.finishReason).toBe("stop");
+    expect(answered!.text.length).toBeGreaterThan(5);
+    expect(refused!.error).toBeInstanceOf(Error);
+    expect(refused!.raw).not.toContain("[DONE]");
     expect(await stillHeld(stack)).toEqual([]);
-    expect(await meter.charged()).toEqual({ promptTokens: 0, outputTokens: 0 });
+    const [paid] = await entriesOf(stack, answered!.headers.get("x-request-id")!);
+    const { promptTokens, outputTokens } = paid!;
+    expect(outputTokens).toBeGreaterThan(0);
+    expect(await meter.charged()).toEqual({ promptTokens, outputTokens });
   });
 });
 
