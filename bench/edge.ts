@@ -7,8 +7,8 @@
  * kernel before and after each case.
  */
 import { spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { Agent, request } from "node:http";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { Agent } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -16,13 +16,14 @@ import { WORKERD } from "../sim/stack/edge.ts";
 import { simulatedPlan } from "../sim/stack/plan.ts";
 import { freePorts } from "../sim/stack/ports.ts";
 import { startStack } from "../sim/stack/stack.ts";
+import { chatOnce } from "./support/chat.ts";
+import { cpuMs, median } from "./support/cpu.ts";
 
 const { values: flags } = parseArgs({
   options: { rounds: { type: "string", default: "3" }, json: { type: "string" } },
 });
 const ROUNDS = Number(flags.rounds);
 const AGENT = new Agent({ keepAlive: true, maxSockets: 256 });
-const MS_PER_TICK = 10;
 /** All limits are on, and none is reached. */
 const LIMITS = {
   tokensPerMinute: 1e9,
@@ -45,45 +46,12 @@ const CASES: readonly Case[] = [
   { name: "a stream of 300 events, 32 at a time", requests: 96, concurrency: 32, tokens: 300, stream: true },
 ];
 
-/** Processor time of a process so far: user and system, from the kernel's accounting. */
-function cpuMs(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, "utf8")
-    .replace(/^.*\) /, "")
-    .split(" ");
-  return (Number(fields[11]) + Number(fields[12])) * MS_PER_TICK;
-}
-
-function once(url: string, key: string, { tokens, stream }: Case): Promise<void> {
-  const content = `Benchmark ${Math.random()} ${"lorem ipsum dolor ".repeat(100)}[len=${tokens}]`;
-  const body = JSON.stringify({
-    model: "sim-chat",
-    stream,
-    max_tokens: tokens,
-    messages: [{ role: "user", content }],
-  });
-  return new Promise((resolve, reject) => {
-    const headers = { authorization: `Bearer ${key}`, "content-type": "application/json" };
-    const sent = request(
-      `${url}/v1/chat/completions`,
-      { method: "POST", agent: AGENT, headers },
-      (answer) => {
-        if (answer.statusCode !== 200) reject(new Error(`status ${answer.statusCode}`));
-        answer.resume();
-        answer.on("end", resolve);
-        answer.on("error", reject);
-      },
-    );
-    sent.on("error", reject);
-    sent.end(body);
-  });
-}
-
 /** Microseconds of processor time per request. */
 async function measure(url: string, key: string, pid: number, each: Case): Promise<number> {
   let left = each.requests;
   const before = cpuMs(pid);
   const worker = async () => {
-    while (left-- > 0) await once(url, key, each);
+    while (left-- > 0) await chatOnce(AGENT, url, key, each);
   };
   await Promise.all(Array.from({ length: each.concurrency }, worker));
   return ((cpuMs(pid) - before) * 1_000) / each.requests;
@@ -125,10 +93,6 @@ const proxy :Workerd.Worker = (
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
   throw new Error("the bare proxy did not start");
-}
-
-function median(values: readonly number[]): number {
-  return [...values].sort((one, other) => one - other)[Math.floor(values.length / 2)]!;
 }
 
 const dir = mkdtempSync(join(tmpdir(), "meridian-bench-"));

@@ -1,11 +1,12 @@
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { Agent, request } from "node:http";
+import { Agent } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buildWorker } from "../../scripts/build.ts";
 import { simulatedPlan } from "../../sim/stack/plan.ts";
 import { freePorts } from "../../sim/stack/ports.ts";
 import { type Stack, startStack } from "../../sim/stack/stack.ts";
+import { chatOnce } from "../support/chat.ts";
 import { cpuMs, median } from "../support/cpu.ts";
 
 /**
@@ -62,42 +63,21 @@ function build(variant: Variant): (outDir: string) => Promise<string> {
   return (outDir) => buildWorker(outDir, { plugins: [plugin] });
 }
 
-function once(url: string, key: string, modes: Map<string, number>): Promise<void> {
-  const content = `Benchmark ${Math.random()} ${"lorem ipsum dolor ".repeat(100)}[len=1]`;
-  const body = JSON.stringify({
-    model: "sim-chat",
-    max_tokens: 1,
-    messages: [{ role: "user", content }],
-  });
-  return new Promise((resolve, reject) => {
-    const headers = { authorization: `Bearer ${key}`, "content-type": "application/json" };
-    const sent = request(
-      `${url}/v1/chat/completions`,
-      { method: "POST", agent: AGENT, headers },
-      (answer) => {
-        if (answer.statusCode !== 200) reject(new Error(`status ${answer.statusCode}`));
-        const mode = String(answer.headers["x-meridian-budget-mode"]);
-        modes.set(mode, (modes.get(mode) ?? 0) + 1);
-        answer.resume();
-        answer.on("end", resolve);
-        answer.on("error", reject);
-      },
-    );
-    sent.on("error", reject);
-    sent.end(body);
-  });
-}
-
 /** Microseconds of the runtime's processor time per request, with everything that its reports cost. */
 async function measure(
   { edge, edgePort, info }: Stack,
   requests: number,
   modes: Map<string, number>,
 ): Promise<number> {
+  const url = `http://127.0.0.1:${edgePort}`;
   const play = async (count: number, seen: Map<string, number>) => {
     let left = count;
     const client = async () => {
-      while (left-- > 0) await once(`http://127.0.0.1:${edgePort}`, info.tenant.key, seen);
+      while (left-- > 0) {
+        const headers = await chatOnce(AGENT, url, info.tenant.key, { tokens: 1, stream: false });
+        const mode = String(headers["x-meridian-budget-mode"]);
+        seen.set(mode, (seen.get(mode) ?? 0) + 1);
+      }
     };
     await Promise.all(Array.from({ length: CONNECTIONS }, client));
   };

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import type { Child } from "../../sim/stack/child.ts";
 import { simulatedPlan } from "../../sim/stack/plan.ts";
 import { UNREACHED_RETRY_MS } from "../../src/bounds.ts";
-import { NEAR, QUICK, type Region } from "../support/endings.ts";
+import { NEAR, QUICK, QUICK_MODEL, type Region } from "../support/endings.ts";
 import { live, stillHeld, UNSTARTED_HELD_MAX_MS } from "../support/held.ts";
 import { eventually, type LedgerEntry, type TestStack, testStack } from "../support/stack.ts";
 
@@ -15,15 +15,7 @@ const CLIENTS = 6;
 let stack: TestStack;
 beforeAll(async () => {
   const plan = simulatedPlan(2);
-  const quick = {
-    id: QUICK,
-    kind: "generate",
-    servedName: "sim-chat",
-    contextTokens: 32_768,
-    firstTokenTimeoutMs: 800,
-    tokenGapTimeoutMs: 800,
-  } as const;
-  stack = await testStack({ plan: { ...plan, models: [...plan.models, quick] } });
+  stack = await testStack({ plan: { ...plan, models: [...plan.models, QUICK_MODEL] } });
 });
 afterAll(() => stack?.end());
 

@@ -9,20 +9,20 @@ export type Region = keyof typeof NEAR;
 
 /** The same engines under a name whose silence is noticed soon. */
 export const QUICK = "sim-quick";
+export const QUICK_MODEL: StackPlan["models"][number] = {
+  id: QUICK,
+  kind: "generate",
+  servedName: "sim-chat",
+  contextTokens: 32_768,
+  firstTokenTimeoutMs: 800,
+  tokenGapTimeoutMs: 800,
+};
 
 /** Three replicas in the first region, so that two attempts do not exhaust it; one each in the others. */
 export function faultsPlan(): StackPlan {
   const plan = simulatedPlan(1);
-  const quick = {
-    id: QUICK,
-    kind: "generate",
-    servedName: "sim-chat",
-    contextTokens: 32_768,
-    firstTokenTimeoutMs: 800,
-    tokenGapTimeoutMs: 800,
-  } as const;
   return {
-    models: [...plan.models, quick],
+    models: [...plan.models, QUICK_MODEL],
     regions: plan.regions.map((region) => (region.name === "us-east" ? { ...region, replicas: 3 } : region)),
   };
 }
