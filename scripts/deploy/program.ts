@@ -1,5 +1,6 @@
 import { spawn } from "node:child_process";
-import { DeployError, type Outcome } from "./wrangler.ts";
+import { type Outcome, outcomeOf } from "./child.ts";
+import { DeployError } from "./wrangler.ts";
 
 type Env = Readonly<Record<string, string | undefined>>;
 
@@ -12,49 +13,21 @@ export type Program = (args: readonly string[], input?: string) => Promise<Outco
 
 /** The first program of that name in PATH. */
 export function programIn(env: Env, name: string, hint: string): Program {
-  return (args, input) => {
+  return async (args, input) => {
     // Node gives a child a socket as its standard input, and /dev/stdin of a socket cannot be opened on Linux; the
     // pipe of a shell can. So `aws … file:///dev/stdin` needs the shell, which sees no argument as code.
     const viaPipe = input !== undefined;
     const [command, words] = viaPipe ? ["sh", ["-c", 'cat | "$0" "$@"', name, ...args]] : [name, args];
-    return ended(command, words, { ...env, ...HIDDEN }, input, `${name} ${args[0] ?? ""}`, hint);
+    const child = spawn(command, words, {
+      env: { ...env, ...HIDDEN },
+      stdio: [viaPipe ? "pipe" : "ignore", "pipe", "pipe"],
+    });
+    const outcome = await outcomeOf(child, DEADLINE_MS, input);
+    if (outcome === "missing") throw new DeployError(`${command} is not installed: ${hint}`);
+    if (outcome === "killed")
+      throw new DeployError(`${name} ${args[0] ?? ""}: not done in ${DEADLINE_MS / 1_000} s`);
+    // What a shell says of a program that is not there.
+    if (outcome.status === 127) throw new DeployError(`${name} is not installed: ${hint}`);
+    return outcome;
   };
-}
-
-function ended(
-  command: string,
-  args: readonly string[],
-  env: Env,
-  input: string | undefined,
-  what: string,
-  hint: string,
-): Promise<Outcome> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(command, args, {
-      env,
-      stdio: [input === undefined ? "ignore" : "pipe", "pipe", "pipe"],
-    });
-    const timer = setTimeout(() => child.kill("SIGKILL"), DEADLINE_MS);
-    const output = { stdout: "", stderr: "" };
-    child.stdout?.on("data", (chunk: Buffer) => {
-      output.stdout += chunk.toString();
-    });
-    child.stderr?.on("data", (chunk: Buffer) => {
-      output.stderr += chunk.toString();
-    });
-    // One that ends before it read its input closes the pipe; its status says why.
-    child.stdin?.on("error", () => {});
-    child.stdin?.end(input);
-    child.once("error", (error: NodeJS.ErrnoException) => {
-      clearTimeout(timer);
-      reject(error.code === "ENOENT" ? new DeployError(`${command} is not installed: ${hint}`) : error);
-    });
-    child.once("close", (status) => {
-      clearTimeout(timer);
-      if (status === null) reject(new DeployError(`${what}: not done in ${DEADLINE_MS / 1_000} s`));
-      // What a shell says of a program that is not there.
-      else if (status === 127) reject(new DeployError(`${what}: not installed: ${hint}`));
-      else resolve({ status, ...output });
-    });
-  });
 }

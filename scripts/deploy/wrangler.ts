@@ -1,17 +1,12 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { type Outcome, outcomeOf } from "./child.ts";
 import { ROOT } from "./settings.ts";
 
 /** A mistake or an outside failure that the operator can do something about: one clear line, no stack. */
 export class DeployError extends Error {}
-
-export interface Outcome {
-  readonly status: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
 
 interface Call {
   /** Goes to wrangler's standard input, the only way for a secret: arguments are seen by every process. */
@@ -48,36 +43,13 @@ export function wranglerIn(
       env: { ...env, ...ENVIRONMENT, ...call.env },
       stdio: [input === undefined ? "inherit" : "pipe", seen, seen],
     });
-    const output = { stdout: "", stderr: "" };
-    child.stdout?.on("data", (chunk: Buffer) => {
-      output.stdout += chunk.toString();
-    });
-    child.stderr?.on("data", (chunk: Buffer) => {
-      output.stderr += chunk.toString();
-    });
-    // A wrangler that ends before it read its input closes the pipe; its status says why.
-    child.stdin?.on("error", () => {});
-    child.stdin?.end(input);
-    const status = await statusOf(child, deadlineMs);
-    if (status === null) throw new DeployError(`wrangler ${args[0]}: not done in ${deadlineMs / 1_000} s`);
-    return { status, ...output };
+    const outcome = await outcomeOf(child, deadlineMs, input);
+    if (outcome === "missing") {
+      throw new DeployError("wrangler is not installed: run 'npm ci', and start this with 'npm run deploy'");
+    }
+    if (outcome !== "killed") return outcome;
+    throw new DeployError(`wrangler ${args[0]}: not done in ${deadlineMs / 1_000} s`);
   };
-}
-
-/** Null when it was killed, by its deadline or by somebody else. */
-async function statusOf(child: ChildProcess, deadlineMs: number): Promise<number | null> {
-  const timer = setTimeout(() => child.kill("SIGKILL"), deadlineMs);
-  try {
-    return await new Promise<number | null>((resolve, reject) => {
-      child.once("error", reject);
-      child.once("close", resolve);
-    });
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
-    throw new DeployError("wrangler is not installed: run 'npm ci', and start this with 'npm run deploy'");
-  } finally {
-    clearTimeout(timer);
-  }
 }
 
 /** Fails with what wrangler said. Its messages name secrets and never quote them. */
