@@ -13,7 +13,7 @@ afterEach(() => rig.close());
 
 const AFTER_MS = 60;
 /** As long as it takes to know that an engine stands still: two looks, one of which may time out. */
-const STANDS_MS = REPLICA_POLL_TIMEOUT_MS + 400;
+const STANDS_MS = REPLICA_POLL_TIMEOUT_MS + 700;
 const order = (of: "first_token" | "total", more: Partial<OriginOrder> = {}): Partial<OriginOrder> => ({
   slow: { afterMs: AFTER_MS, of },
   ...more,
