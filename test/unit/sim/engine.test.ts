@@ -196,6 +196,7 @@ describe("engine loop", () => {
   test("has no timer while idle", async () => {
     const timers = () => process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
     const loop = new EngineLoop(engineOf(), 1000);
+    // One of the test runner itself may end meanwhile.
     const before = timers();
     await new Promise<void>((resolve) => {
       const id = loop.submit(
@@ -204,6 +205,6 @@ describe("engine loop", () => {
       );
     });
     await new Promise((resolve) => setTimeout(resolve, 5));
-    expect(timers()).toBe(before);
+    expect(timers()).toBeLessThanOrEqual(before);
   });
 });
