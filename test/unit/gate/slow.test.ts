@@ -64,7 +64,8 @@ describe("a request is slow at an age, not at its end", () => {
       });
       rig.engine.script = () => {};
       const call = await rig.call(BODIES.whole, { slow: { afterMs: STANDS_MS, of: "first_token" } });
-      await new Promise((resolve) => setTimeout(resolve, STANDS_MS + 400));
+      if (slow > 0) await rig.edge.until(() => counted().slow > 0);
+      else await new Promise((resolve) => setTimeout(resolve, STANDS_MS + 400));
       expect(counted()).toEqual({ ok: 0, failed: 0, slow });
       call.leave();
       await rig.final(call.order);
