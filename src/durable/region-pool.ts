@@ -220,8 +220,7 @@ export class RegionPool extends DurableObject<Env> {
 
   /** Load is news to directories when it moved by a tenth of the capacity. */
   #publishLoad(nowMs: number): void {
-    const { capacity, inUse, waiting } = this.#pool.load(nowMs);
-    const load = capacity === 0 ? 0 : Math.round((10 * (inUse + waiting)) / capacity);
+    const load = Math.round(10 * this.#pool.loadShare(nowMs));
     if (load === this.#publishedLoad) return;
     this.#publishedLoad = load;
     this.#publishSoon(nowMs);

@@ -207,9 +207,13 @@ export class Pool {
     return this.#fleet.breakers;
   }
 
-  load(nowMs: number): Pick<PoolState, "capacity" | "inUse" | "waiting"> {
+  /**
+   * What runs and what is held, as a share of what may run; 0 without any capacity. Counts as what waits are predicted by
+   * does, so what engines report of before a restart as well.
+   */
+  loadShare(nowMs: number): number {
     const capacity = this.#fleet.capacity(nowMs);
-    return { capacity, inUse: this.#permits.size, waiting: this.#queue.size };
+    return capacity === 0 ? 0 : (this.#fleet.busy(nowMs) + this.#queue.size) / capacity;
   }
 
   view(nowMs: number): Omit<PoolState, "pool" | "model" | "epoch" | "atMs" | "colo" | "learned"> {

@@ -253,6 +253,16 @@ describe("a pool that restarts", () => {
     expect((await acquire("g")).answer).toMatchObject({ kind: "granted" });
   });
 
+  test("tells at once when engines have room that it took for full", async ({ expect }) => {
+    const { reach, beat } = await pool(2);
+    const { epoch } = await reach().state();
+    await beat([report("r0", { running: 2 })]);
+    const full = await reach().state();
+    await beat();
+    const idle = await reach().state();
+    expect([full.epoch > epoch, idle.epoch > full.epoch]).toEqual([true, true]);
+  });
+
   test("serves before the first heartbeat from what it remembers", async ({ expect }) => {
     const { acquire, stub } = await pool();
     await evictDurableObject(stub);

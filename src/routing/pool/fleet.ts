@@ -120,6 +120,15 @@ export class Fleet {
     return capacity;
   }
 
+  /** What runs at those that can be used. */
+  busy(nowMs: number): number {
+    let busy = 0;
+    for (const replica of this.replicas.values()) {
+      if (this.isUsable(replica, nowMs)) busy += this.loadOf(replica, nowMs);
+    }
+    return busy;
+  }
+
   /**
    * The replica for a request among these, null for none. One whose breaker lets a probe through gets it, so that it
    * comes back as soon as it can; else the policy has the choice of those with a permit left, or of all.

@@ -108,6 +108,17 @@ describe("pool", () => {
     expect(pool.acquire(ask("1"), POOL_RECOVERY_MS)).toMatchObject({ kind: "granted" });
   });
 
+  it("is loaded by what the engines say runs, as long as it counts on that", () => {
+    const pool = new Pool([], 0);
+    pool.heartbeat(beat([replica("a", { running: CAP })]), 100);
+    expect(pool.loadShare(100)).toBe(1);
+    pool.heartbeat(beat([replica("a", { running: 0 })]), 1_100);
+    expect(pool.loadShare(1_100)).toBe(0);
+    pool.heartbeat(beat([replica("a", { running: CAP })]), POOL_RECOVERY_MS);
+    expect(pool.loadShare(POOL_RECOVERY_MS)).toBe(0);
+    expect(new Pool([], 0).loadShare(100)).toBe(0);
+  });
+
   it("uses no replica that is down, draining, excluded or silent", () => {
     const states = [
       replica("a", { state: "down" }),
