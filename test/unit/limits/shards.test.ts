@@ -2,7 +2,6 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { randomFrom } from "../../../sim/world/random.ts";
 import { OBJECT_CALL_TIMEOUT_MS, SHARDS_MAX } from "../../../src/bounds.ts";
-import { LOCATION_HINTS, locationOf, placeFrom, shardAt, shardOf } from "../../../src/catalogue.ts";
 import {
   OBJECT_ASKED_PER_SECOND,
   OBJECT_DRAWN_PER_SECOND,
@@ -280,32 +279,4 @@ describe("an object's heat", () => {
     const heat = heated({ load: 0.4, atMs: NOW_MS }, { asked: 0, drawn: 0 }, NOW_MS - 3_600_000);
     expect(heat.load).toBe(0.4);
   });
-});
-
-describe("a budget object's place", () => {
-  it("names its location and is read back", () => {
-    for (const hint of LOCATION_HINTS) {
-      for (let shard = 0; shard < SHARDS_MAX; shard += 1) {
-        const place = shardAt(hint, shard);
-        expect(placeFrom(place)).toBe(place);
-        expect(locationOf(place)).toBe(hint);
-        expect(shardOf(place)).toBe(shard);
-      }
-    }
-    expect(shardAt("enam", 0)).toBe("enam");
-  });
-
-  it.each([
-    "",
-    "enam#0",
-    "enam#8",
-    "enam#01",
-    "enam#-1",
-    "enam#1.5",
-    "enam#",
-    "enam#1#1",
-    "mars",
-    "mars#1",
-    "enam/x",
-  ])("is refused when there is no such object: %j", (text) => expect(placeFrom(text)).toBeNull());
 });
