@@ -27,7 +27,10 @@ const TENANT = {
   createdAtMs: 0,
 };
 
-/** One request to it is `count` reservations, each reserved, and reported on for the last time; 64 at once. */
+/**
+ * One request to it is `count` reservations, each reserved, and reported on for the last time; 64 at once, taking turns
+ * between as many shards as it says. It answers how many the shard decided that was asked.
+ */
 const DRIVER = `export { Registry, Directory, RegionPool, TenantBudget } from "${ROOT}src/worker.ts";
 const RECORD = ${JSON.stringify({ tenant: TENANT, keys: [KEY] })};
 const ASK = { from: "enam", keyId: "${KEY.id}", secretHash: "hash", endUser: null, model: "m", promptTokens: 100,
@@ -36,16 +39,22 @@ const EVEN = { input: 1000, cachedInput: 1000, output: 1000 };
 const said = (requestId, more) => ({ requestId, keyId: ASK.keyId, model: "m", attempt: 0, final: true, unsent: false,
   usage: { promptTokens: 100, cachedTokens: 0, outputTokens: 50 }, tokensPerSecond: 50, ...more });
 export default { async fetch(request, env) {
-  const { count, mode, run } = await request.json();
-  const budget = env.TENANT_BUDGET.getByName("00000000abc/enam/0/enam", { locationHint: "enam" });
+  const { count, mode, run, shards } = await request.json();
+  const budgets = Array.from({ length: shards }, (_, shard) => env.TENANT_BUDGET.getByName(
+    "00000000abc/enam/0/enam" + (shard === 0 ? "" : "#" + shard), { locationHint: "enam" }));
+  const budget = budgets[0];
   await budget.configure(RECORD);
   let next = 0;
+  let beside = 0;
   const strict = async () => {
     while (next < count) {
       const id = run + "/" + next++;
-      const { ok } = await budget.reserve({ ...ASK, requestId: id });
+      const shard = next % shards;
+      const { ok, at } = await budgets[shard].reserve({ ...ASK, requestId: id });
       if (!ok) throw new Error("refused");
-      await budget.report([said(id)]);
+      const here = at === (shard === 0 ? "enam" : "enam#" + shard);
+      if (here) beside++;
+      await (here ? budgets[shard] : budget).report([said(id)]);
     }
   };
   const blocks = async () => {
@@ -59,7 +68,7 @@ export default { async fetch(request, env) {
   };
   if (mode === "blocks") await blocks();
   else await Promise.all(Array.from({ length: mode === "one" ? 1 : 64 }, strict));
-  return new Response("done");
+  return Response.json({ beside });
 } };`;
 
 export interface ObjectRate {
@@ -69,8 +78,24 @@ export interface ObjectRate {
 
 type Mode = "one" | "many" | "blocks";
 
-/** Requests per second, each reserved and settled: one after another, 64 at once, and out of blocks of 64. */
-export async function objectRate(rounds: number): Promise<Record<Mode, ObjectRate>> {
+/** So many objects that share one location's requests, all in one process. */
+export interface ShardsRate extends ObjectRate {
+  readonly shards: number;
+  /** Processor time by wall time. At most one: the process runs all of its objects on one thread. */
+  readonly cores: number;
+  /** Decided on a lease by the shard that was asked, or by the home where that is the one. */
+  readonly besideShare: number;
+}
+
+const SHARDS = [1, 2, 4];
+
+/**
+ * Requests per second, each reserved and settled: one after another, 64 at once, and out of blocks of 64, by one object; and
+ * 64 at once by several.
+ */
+export async function objectRate(
+  rounds: number,
+): Promise<Record<Mode, ObjectRate> & { readonly shards: readonly ShardsRate[] }> {
   const dir = mkdtempSync(join(tmpdir(), "meridian-object-"));
   let child: ChildProcess | null = null;
   try {
@@ -85,40 +110,49 @@ export async function objectRate(rounds: number): Promise<Record<Mode, ObjectRat
     const config = writeEdgeConfig(dir, bundle, port);
     child = spawn(WORKERD, ["serve", config], { stdio: ["ignore", "ignore", "inherit"], env, cwd: dir });
     const pid = child.pid!;
-    const play = async (count: number, mode: Mode, run: string) => {
-      const body = JSON.stringify({ count, mode, run });
+    const play = async (count: number, mode: Mode, run: string, shards = 1) => {
+      const body = JSON.stringify({ count, mode, run, shards });
       const answer = await fetch(`http://127.0.0.1:${port}`, { method: "POST", body });
       if (!answer.ok) throw new Error(await answer.text());
+      return (await answer.json()) as { beside: number };
     };
-    await until(() => play(64, "many", "up"));
-    const result = {} as Record<Mode, ObjectRate>;
-    for (const [mode, count] of [
-      ["one", 1_000],
-      ["many", 6_000],
-      ["blocks", 12_800],
-    ] as const) {
-      const [perSecond, cpu]: [number[], number[]] = [[], []];
+    const measure = async (count: number, mode: Mode, shards: number) => {
+      const [perSecond, cpu, cores, beside]: [number[], number[], number[], number[]] = [[], [], [], []];
       for (let round = 0; round <= rounds; round++) {
         const [fromMs, fromCpuMs] = [performance.now(), cpuMs(pid)];
-        await play(count, mode, `${mode}${round}`);
-        // The first round warms up.
+        const done = await play(count, mode, `${mode}${shards}/${round}`, shards);
+        // The first round warms up, and earns shards their leases.
         if (round === 0) continue;
-        perSecond.push((count * 1_000) / (performance.now() - fromMs));
-        cpu.push(((cpuMs(pid) - fromCpuMs) * 1_000) / count);
+        const [wallMs, usedMs] = [performance.now() - fromMs, cpuMs(pid) - fromCpuMs];
+        perSecond.push((count * 1_000) / wallMs);
+        cpu.push((usedMs * 1_000) / count);
+        cores.push(usedMs / wallMs);
+        beside.push(done.beside / count);
       }
-      result[mode] = { requestsPerSecond: median(perSecond), cpuUs: median(cpu) };
+      const rate = { requestsPerSecond: median(perSecond), cpuUs: median(cpu) };
+      return { rate, cores: median(cores), besideShare: median(beside) };
+    };
+    await until(() => play(64, "many", "up"));
+    const one = (await measure(1_000, "one", 1)).rate;
+    const many = (await measure(6_000, "many", 1)).rate;
+    const blocks = (await measure(12_800, "blocks", 1)).rate;
+    const shards: ShardsRate[] = [];
+    for (const count of SHARDS) {
+      const { rate, ...more } = await measure(12_000, "many", count);
+      shards.push({ shards: count, ...rate, ...more });
     }
-    return result;
+    return { one, many, blocks, shards };
   } finally {
     child?.kill();
     rmSync(dir, { recursive: true, force: true });
   }
 }
 
-async function until(run: () => Promise<void>): Promise<void> {
+async function until(run: () => Promise<unknown>): Promise<void> {
   for (let tries = 0; ; tries++) {
     try {
-      return await run();
+      await run();
+      return;
     } catch (error) {
       if (tries >= 60) throw error;
       await new Promise((resolve) => setTimeout(resolve, 100));

@@ -17,6 +17,11 @@ export function locationOf(place: BudgetPlace): LocationHint {
   return place.split("#", 1)[0] as LocationHint;
 }
 
+/** Which of its location's objects a place is. */
+export function shardOf(place: BudgetPlace): number {
+  return Number(place.split("#", 2)[1] ?? 0);
+}
+
 /** Null: there is no such place. A name that nobody asks by would be an object of its own, outside of every sum. */
 export function placeFrom(text: string): BudgetPlace | null {
   return PLACES.has(text) ? (text as BudgetPlace) : null;

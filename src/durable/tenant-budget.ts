@@ -1,6 +1,6 @@
 import { DurableObject } from "cloudflare:workers";
 import { DENIAL_CACHE_MS } from "../bounds.ts";
-import type { BudgetPlace, TenantRecord } from "../catalogue.ts";
+import { type BudgetPlace, locationOf, type TenantRecord } from "../catalogue.ts";
 import type { Env } from "../env.ts";
 import type { Renewal } from "../limits/lease.ts";
 import type {
@@ -9,6 +9,7 @@ import type {
   BlockClaim,
   BlockTold,
   BudgetReport,
+  HeatTold,
   KeyCheck,
   ReserveAnswer,
   ReserveAsk,
@@ -80,7 +81,7 @@ export class TenantBudget extends DurableObject<Env> {
     this.#alarm.wakeBy(deadlineMs);
     if (this.#role.kind === "home" && !answer.ok) later(this.#role.budget.recallIfShort());
     // What is refused does not count: near a limit the home decides, however many objects there are.
-    return answer.ok ? { ...answer, ...this.#sharing({ asked: 1, drawn: 0 }, ask.from) } : answer;
+    return answer.ok ? { ...answer, ...this.#warmed({ asked: 1, drawn: 0 }, ask.from) } : answer;
   }
 
   /** Usage so far, as gates tell it. Returns the requests that are to be stopped. */
@@ -124,8 +125,8 @@ export class TenantBudget extends DurableObject<Env> {
     this.#alarm.wakeBy(deadlineMs);
     if (this.#role.kind === "holder") this.#later(this.#role.budget.renewIfDue());
     const drawn = told.reduce((sum, { requests }) => sum + requests, 0);
-    const sharing = this.#sharing({ asked: 0, drawn }, ask?.from);
-    return answer.ok ? { ...answer, ...sharing } : answer;
+    const heat = this.#warmed({ asked: 0, drawn }, ask?.from);
+    return answer.ok ? { ...answer, ...heat } : answer;
   }
 
   /** At the home: what the tenant used everywhere. */
@@ -161,15 +162,16 @@ export class TenantBudget extends DurableObject<Env> {
   }
 
   /**
-   * How many objects share this location's requests: its own one says so, to isolates that are there. Limits of end users
-   * are kept at the home alone, so for their tenants a shard would only pass on what it is asked.
+   * Counts work, and tells isolates of this location how busy the object is. Limits of end users are kept at the home alone,
+   * so for their tenants a shard would only pass on what it is asked: nobody is told to look for one.
    */
-  #sharing(work: Work, from: BudgetPlace | undefined): { readonly shards?: number } {
+  #warmed(work: Work, from: BudgetPlace | undefined): { readonly heat?: HeatTold } {
     this.#heat = heated(this.#heat, work, Date.now());
+    const { at } = this.#address;
     const { book } = this.#ledger;
-    const { shards } = this.#heat;
-    if (shards === 1 || from !== this.#address.at || !book.known) return {};
-    return Object.keys(book.record.tenant.endUserLimits).length > 0 ? {} : { shards };
+    if (from !== locationOf(at)) return {};
+    if (book.known && Object.keys(book.record.tenant.endUserLimits).length > 0) return {};
+    return { heat: { at, load: this.#heat.load } };
   }
 
   /** Work that no caller waits for. */

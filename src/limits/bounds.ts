@@ -30,11 +30,19 @@ export const RECALL_WAIT_MS = 2_000;
  */
 export const OBJECT_ASKED_PER_SECOND = 1_760;
 export const OBJECT_DRAWN_PER_SECOND = 4_090;
-/** Of that rate: from here on a location's requests are shared out over twice as many objects. */
+/** Of that rate: a shard with so much to do is crowded, and isolates leave it for others. Half, so that moves can take time. */
 export const SHARD_HOT = 0.5;
-/** Below a quarter of it half as many would do, each still at half of what is hot: nothing goes back and forth. */
+/** Another shard is better that would have at most so much of the crowded one's load: less is the averages' noise. */
+export const SHARD_BETTER = 0.8;
+/** Below so much a shard is given up, */
 export const SHARD_COOL = 0.125;
-/** Until isolates have moved and the average has followed, so that one wave of load doubles once. */
+/** if the one that takes its requests then has at most so much: far enough from crowded that nothing goes back and forth. */
+export const SHARD_JOIN = 0.375;
+/** What is too much at a crowded shard leaves it at this time constant: no faster than the averages follow. */
+export const SHARD_LEAVE_MS = 5_000;
+/** An isolate that has moved stays for so long, while the averages of both shards follow. */
 export const SHARD_SETTLE_MS = 10_000;
-/** Cool for this long before shards are given up: moving costs each isolate a few calls to the home. */
+/** Cool for this long before a shard is given up: moving costs each isolate a few calls to the home. */
 export const SHARD_COOL_MS = 60_000;
+/** An isolate that has not heard of its shard for that long asks the location's own object again: it may be the only one left. */
+export const SHARD_KEPT_MS = 5 * 60_000;

@@ -249,7 +249,9 @@ export function takeTerms(
     sequence: Math.max(base.sequence, terms.sequence),
     deadlineMs: Math.max(base.deadlineMs, deadlineMs),
   };
-  return giveBack(after, terms.keepTokens ?? Infinity, terms.keepSlots ?? Infinity);
+  // Tokens are used up, but places come back to the lease: only what nothing runs in can be given back.
+  const keepSlots = Math.max(0, (terms.keepSlots ?? Infinity) - after.open);
+  return giveBack(after, terms.keepTokens ?? Infinity, keepSlots);
 }
 
 /**

@@ -76,7 +76,7 @@ export interface LeaseTerms {
   readonly ttlMs: number;
   /** Others are short: the holder is to give back what it holds free above this. */
   readonly keepTokens: number | null;
-  /** The same for places among concurrent requests. */
+  /** The same for places among concurrent requests, but in all: those of running ones are among them. */
   readonly keepSlots: number | null;
 }
 

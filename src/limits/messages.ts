@@ -40,12 +40,19 @@ export type ReserveAnswer =
       readonly at: BudgetPlace;
       /** The location earns or has a lease: ask its own object next time. */
       readonly leaseHere: boolean;
-      /** Objects that share the requests of the asker's location, as its own object says; absent: one, or another was asked. */
-      readonly shards?: number;
+      /** Of the object that was asked; absent where the asker is elsewhere, or its requests are not to be shared out. */
+      readonly heat?: HeatTold;
       /** `soft`: beyond what the budget could prove, by the tenant's allowance while its home is out of reach. */
       readonly mode: AdmissionMode;
     }
   | { readonly ok: false; readonly failure: Failure; readonly standing: Standing | null };
+
+/** How busy a budget object is (shards.ts), told to the isolates of its location. */
+export interface HeatTold {
+  readonly at: BudgetPlace;
+  /** Of the rate that one object was measured to do. */
+  readonly load: number;
+}
 
 /** An isolate asks for reservations in advance (block.ts), as many as it expects to admit within a second. */
 export interface BlockAsk {
@@ -75,7 +82,7 @@ export type BlockAnswer =
       readonly standing: Standing;
       readonly profile: TenantProfile;
       /** As in `ReserveAnswer`. */
-      readonly shards?: number;
+      readonly heat?: HeatTold;
     }
   /** No failure: there is too little left for a block, ask for each request. */
   | { readonly ok: false; readonly failure: Failure | null };

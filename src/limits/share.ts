@@ -21,7 +21,7 @@ export interface Parties {
 export function shareOf(parties: Parties & { readonly holder: string }, nowMs: number): Share {
   const { account, leases, limits, holder, homeShortMs } = parties;
   const others = leases.filter((lease) => lease.holder !== holder && isActive(lease, nowMs));
-  const othersShort = isRecent(homeShortMs, nowMs) || others.some(isShort);
+  const othersShort = isRecent(homeShortMs, nowMs) || others.some(isShort) || isOver(account, limits);
   if (!othersShort) return { tokens: Infinity, requests: Infinity, slots: Infinity, othersShort };
   const count = others.length + 2;
   return {
@@ -53,6 +53,11 @@ export function isHomeShort(leases: readonly Lease[], from: string, nowMs: numbe
 
 function isShort({ shortTokens, shortSlots }: Lease): boolean {
   return shortTokens > 0 || shortSlots > 0;
+}
+
+/** More places are out than a limit that was lowered has; tokens are used up in time, places would come back to their lease. */
+function isOver({ leased, open }: Account, limits: Limits | undefined): boolean {
+  return open + leased.slots > (limits?.concurrentRequests ?? Infinity);
 }
 
 /** An equal part. One that admits no request would only lie idle, so it is none at all and the home decides. */

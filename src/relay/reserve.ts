@@ -4,7 +4,6 @@ import { sha256, toBase64Url } from "../contract/encoding.ts";
 import type { PromptBasis } from "../contract/prompt-basis.ts";
 import { withDeadline } from "../deadline.ts";
 import { type BudgetAddress, homeOf, tenantBudget } from "../durable/stub.ts";
-import type { Env } from "../env.ts";
 import { FailureError } from "../errors.ts";
 import { estimatePromptTokens, promptBasis } from "../limits/estimate.ts";
 import type {
@@ -21,7 +20,7 @@ import { rememberDenial } from "./authenticate.ts";
 import { drawFromBlock } from "./blocks.ts";
 import type { Exchange } from "./exchange.ts";
 import { knownRefusal, rememberRefusal } from "./refusals.ts";
-import { addressFrom, rememberTenant } from "./tenant-memory.ts";
+import { addressFrom, rememberSilence, rememberTenant, rememberWork } from "./tenant-memory.ts";
 import type { View } from "./view.ts";
 
 /** A request's hold on its tenant's budget. */
@@ -60,7 +59,7 @@ export class BudgetRefusal extends FailureError {
 
 /** Reserves under all limits of the tenant. Throws its refusal, or `budget_unavailable` when it is out of reach. */
 export async function reserve(exchange: Exchange, model: Model, view: View): Promise<Reservation> {
-  const { env, claims, trace, here } = exchange;
+  const { claims, trace, here } = exchange;
   const basis = promptBasis(exchange.call);
   const promptTokens = exchange.terms.free ? 0 : estimatePromptTokens(basis, view.learned.get(model.id));
   const ask = await askOf(exchange, promptTokens, model.weights ?? EVEN_WEIGHTS);
@@ -73,18 +72,20 @@ export async function reserve(exchange: Exchange, model: Model, view: View): Pro
   const drawn = drawFromBlock(exchange, address, ask);
   if (drawn !== null) {
     trace.spent("reserve", fromMs);
+    rememberWork(claims, here, { asked: 0, drawn: 1 });
     const { claim, grant, outputCapTokens } = drawn;
     const { profile, standing } = grant;
     const decided = { mode: "block" as const, outputCapTokens, finishEagerly: false, profile, standing };
     return held(exchange, address, claim, { estimatedPromptTokens: ask.promptTokens, basis, ...decided });
   }
-  const answer = await answerOf(env, address, ask);
+  const answer = await answerOf(exchange, address, ask);
   trace.spent("reserve", fromMs);
   if (!answer.ok) {
     rememberDenial(claims, answer.failure);
     rememberRefusal(claims.keyId, weightedPrompt, answer, Date.now());
     throw new BudgetRefusal(answer);
   }
+  rememberWork(claims, here, { asked: 1, drawn: 0 });
   rememberTenant(claims, here, answer);
   const { finishEagerly, mode, outputCapTokens, profile, standing } = answer;
   const decided = { mode, outputCapTokens, finishEagerly, profile, standing };
@@ -137,13 +138,14 @@ async function askOf(
 }
 
 /** Asks a budget object; a shard out of reach is passed over for its location's own object, and that for the home. */
-async function answerOf(env: Env, address: BudgetAddress, ask: ReserveAsk): Promise<ReserveAnswer> {
+async function answerOf(exchange: Exchange, address: BudgetAddress, ask: ReserveAsk): Promise<ReserveAnswer> {
   try {
-    return await withDeadline(tenantBudget(env, address).reserve(ask), OBJECT_CALL_TIMEOUT_MS);
+    return await withDeadline(tenantBudget(exchange.env, address).reserve(ask), OBJECT_CALL_TIMEOUT_MS);
   } catch (error) {
+    rememberSilence(exchange.claims, address.at);
     const own = locationOf(address.at);
-    if (address.at !== own) return answerOf(env, { ...address, at: own }, ask);
-    if (own !== address.homeHint) return answerOf(env, { ...address, at: address.homeHint }, ask);
+    if (address.at !== own) return answerOf(exchange, { ...address, at: own }, ask);
+    if (own !== address.homeHint) return answerOf(exchange, { ...address, at: address.homeHint }, ask);
     const internalDetail = `tenant budget out of reach: ${String(error)}`;
     throw new FailureError({ tag: "budget_unavailable", retryAfterMs: 2_000, internalDetail });
   }

@@ -1,8 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { LEASE_HINT_MS } from "../../src/bounds.ts";
-import { locationOf } from "../../src/catalogue.ts";
+import type { BudgetPlace, LocationHint } from "../../src/catalogue.ts";
 import type { KeyClaims } from "../../src/keys.ts";
-import { addressFrom, rememberTenant } from "../../src/relay/tenant-memory.ts";
+import { OBJECT_DRAWN_PER_SECOND, SHARD_KEPT_MS } from "../../src/limits/bounds.ts";
+import { addressFrom, rememberSilence, rememberTenant, rememberWork } from "../../src/relay/tenant-memory.ts";
 
 const PROFILE = { tenantId: "acme", version: 1, homeHint: "enam", regions: null } as const;
 let tenants = 0;
@@ -21,37 +22,65 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
+const CROWDED = 0.9;
+
 describe("the budget object that an isolate asks", () => {
-  it("is a shard of its own location, the same each time, when a location's own object said so", () => {
-    // Odd, so that it is never the location's own object again.
-    vi.spyOn(crypto, "getRandomValues").mockImplementation((numbers) => {
-      (numbers as unknown as Uint32Array)[0] = 7;
-      return numbers;
-    });
+  it("is another shard once when its own is crowded, and then the less crowded one", () => {
+    // Tries at once; of two or more others the last.
+    vi.spyOn(Math, "random").mockReturnValueOnce(0).mockReturnValueOnce(0.99);
     const claims = stranger();
+    const heard = (at: BudgetPlace, load: number) =>
+      rememberTenant(claims, "enam", { profile: PROFILE, leaseHere: false, heat: { at, load } });
     expect(addressFrom(claims, "enam").at).toBe("enam");
-    rememberTenant(claims, "enam", { profile: PROFILE, leaseHere: false, shards: 4 });
-    expect(addressFrom(claims, "enam").at).toBe("enam#3");
-    expect(addressFrom(claims, "enam").at).toBe("enam#3");
-    rememberTenant(claims, "enam", { profile: PROFILE, leaseHere: true });
-    expect(addressFrom(claims, "enam").at, "a shard's own answer says nothing").toBe("enam#3");
-    rememberTenant(claims, "enam", { profile: PROFILE, leaseHere: false, shards: 2 });
+    heard("enam", CROWDED);
+    expect(addressFrom(claims, "enam").at, "one request tries").toBe("enam#1");
+    expect(addressFrom(claims, "enam").at, "the others stay").toBe("enam");
+    heard("enam#1", 0.1);
     expect(addressFrom(claims, "enam").at).toBe("enam#1");
+    expect(addressFrom(claims, "weur").at, "another location").toBe("enam");
+    expect(addressFrom(stranger(), "enam").at, "another tenant").toBe("enam");
+    rememberSilence(claims, "enam#1");
+    expect(addressFrom(claims, "enam").at, "one that is out of reach is left").toBe("enam");
+  });
+
+  it("counts what the isolate itself asks for: it would only take its load along", () => {
+    vi.spyOn(Math, "random").mockReturnValue(0);
+    const claims = stranger();
+    rememberWork(claims, "enam", { asked: 0, drawn: CROWDED * OBJECT_DRAWN_PER_SECOND * 5 });
+    rememberTenant(claims, "enam", {
+      profile: PROFILE,
+      leaseHere: false,
+      heat: { at: "enam", load: CROWDED },
+    });
+    expect(addressFrom(claims, "enam").at).toBe("enam#1");
+    rememberTenant(claims, "enam", { profile: PROFILE, leaseHere: false, heat: { at: "enam#1", load: 0 } });
+    expect(addressFrom(claims, "enam").at).toBe("enam");
   });
 
   it("is the location's own again when it was not heard of for a while", () => {
-    const claims = stranger();
-    rememberTenant(claims, "enam", { profile: PROFILE, leaseHere: false, shards: 8 });
-    vi.advanceTimersByTime(LEASE_HINT_MS + 1);
+    const claims = moved("enam", false);
+    vi.advanceTimersByTime(SHARD_KEPT_MS);
+    expect(addressFrom(claims, "enam").at).toBe("enam#1");
+    vi.advanceTimersByTime(1);
     expect(addressFrom(claims, "enam").at).toBe("enam");
   });
 
-  it("is the home where no lease is, whatever was said of shards", () => {
-    const claims = stranger();
-    rememberTenant(claims, "weur", { profile: PROFILE, leaseHere: false, shards: 8 });
+  it("is the home where no lease is, whatever was said of heat", () => {
+    const claims = moved("weur", true);
+    expect(addressFrom(claims, "weur").at).toBe("weur#1");
+    vi.advanceTimersByTime(LEASE_HINT_MS + 1);
     expect(addressFrom(claims, "weur").at).toBe("enam");
-    rememberTenant(claims, "weur", { profile: PROFILE, leaseHere: true, shards: 8 });
-    expect(locationOf(addressFrom(claims, "weur").at)).toBe("weur");
-    expect(addressFrom(claims, "enam").at, "another location").toBe("enam");
   });
 });
+
+/** A tenant for which this isolate has moved to the second shard of a location. */
+function moved(here: LocationHint, leaseHere: boolean): KeyClaims {
+  vi.spyOn(Math, "random").mockReturnValue(0);
+  const claims = stranger();
+  for (const at of [here, `${here}#1`] as const) {
+    const load = at === here ? CROWDED : 0.1;
+    rememberTenant(claims, here, { profile: PROFILE, leaseHere, heat: { at, load } });
+    addressFrom(claims, here);
+  }
+  return claims;
+}

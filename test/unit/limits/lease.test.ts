@@ -56,6 +56,20 @@ describe("a lease between home and holder", () => {
     expect(twice.terms).toEqual(once.terms);
   });
 
+  it("gives back places that nothing runs in until what is left is its part, those of running requests included", () => {
+    const pair = new Pair();
+    pair.renew(0, { ...WANT, slots: 8 });
+    for (let running = 0; running < 6; running += 1) pair.held = holder.leaseAdmit(pair.held, 1, 1);
+    const part = { ...SHARE, slots: 5, othersShort: true };
+    pair.renew(1, { ...WANT, slots: 2 }, part);
+    expect(holder.free(pair.held).slots).toBe(0);
+    pair.held = holder.leaseLeave(pair.held, 2);
+    pair.renew(2, { ...WANT, slots: 2 }, part);
+    expect([pair.held.open, holder.free(pair.held).slots]).toEqual([4, 1]);
+    pair.renew(3, { ...WANT, slots: 1 }, part);
+    expect(outstanding(pair.lease!).slots).toBe(5);
+  });
+
   it("is closed only when the home is known to have heard the last word", () => {
     const pair = new Pair();
     expect(holder.isClosed(pair.held)).toBe(true);

@@ -54,6 +54,17 @@ describe("shares", () => {
     expect(shareOf({ ...parties(all), holder: "weur" }, NOW_MS).slots).toBe(Infinity);
   });
 
+  it("hold places to an equal part while more of them are out than a lowered limit has", () => {
+    const { account, ...rest } = parties([lease("weur", 0, 0)]);
+    const out = { ...rest, account: { ...account, open: 3, leased: { ...NONE, slots: 9 } }, holder: "weur" };
+    expect(shareOf({ ...out, limits: { concurrentRequests: 10 } }, NOW_MS)).toMatchObject({
+      slots: 5,
+      othersShort: true,
+    });
+    const enough = { ...out, limits: { concurrentRequests: 12 } };
+    expect(shareOf(enough, NOW_MS)).toMatchObject({ slots: Infinity, othersShort: false });
+  });
+
   it("forget who was not heard of for a time to live", () => {
     const all = [lease("weur", 8_000, 0), lease("apac", 0, 700, LONG_AGO_MS)];
     expect(recalls(parties(all), NOW_MS)).toEqual([]);
