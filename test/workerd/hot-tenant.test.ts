@@ -9,8 +9,8 @@ import { isolate, type Reserve, request, said, tenant } from "./isolate-rig.ts";
 
 /**
  * A hot tenant, from its isolates to its shards: real objects, the relay's own code with a memory of its own per isolate,
- * a clock that the test moves. Objects are taken to do a twentieth of what they were measured to do, so that few requests
- * are too many for one.
+ * a clock that the test moves. Objects are taken to do a hundredth of what they were measured to do, so that few requests
+ * are too many for one, and blocks are earned by as much less.
  */
 // vitest calls this when it mocks a module, and the runtime lacks it.
 await vi.hoisted(async () => {
@@ -21,8 +21,10 @@ vi.mock("../../src/limits/bounds.ts", async (original) => {
   const bounds = await original<typeof import("../../src/limits/bounds.ts")>();
   return {
     ...bounds,
-    OBJECT_ASKED_PER_SECOND: bounds.OBJECT_ASKED_PER_SECOND / 20,
-    OBJECT_DRAWN_PER_SECOND: bounds.OBJECT_DRAWN_PER_SECOND / 20,
+    OBJECT_ASKED_PER_SECOND: bounds.OBJECT_ASKED_PER_SECOND / 100,
+    OBJECT_DRAWN_PER_SECOND: bounds.OBJECT_DRAWN_PER_SECOND / 100,
+    BLOCK_EARNING_PER_SECOND: bounds.BLOCK_EARNING_PER_SECOND / 5,
+    BLOCK_LEAST_REQUESTS: bounds.BLOCK_LEAST_REQUESTS / 4,
   };
 });
 
@@ -31,7 +33,7 @@ const STEP_MS = 250;
 const PROMPT_TOKENS = 10;
 const OUTPUT_TOKENS = 50;
 /** Requests a second of each isolate: more than one object does in all. */
-const RATES = [60, 60, 40, 40, 20, 12];
+const RATES = [12, 12, 8, 8, 4, 2.4];
 
 let nowMs = 1_800_000_000_000;
 const isolates: Reserve[] = [];
@@ -211,9 +213,9 @@ describe("a tenant too hot for one object", () => {
   });
 
   test.each<[string, Limits, number]>([
-    ["tokens per minute", { ...PLENTY, tokensPerMinute: 300_000 }, 1_000],
-    ["requests per minute", { ...PLENTY, requestsPerMinute: 3_600 }, 1_000],
-    ["concurrent requests", { ...PLENTY, concurrentRequests: 300 }, 2_000],
+    ["tokens per minute", { ...PLENTY, tokensPerMinute: 60_000 }, 1_000],
+    ["requests per minute", { ...PLENTY, requestsPerMinute: 720 }, 1_000],
+    ["concurrent requests", { ...PLENTY, concurrentRequests: 60 }, 2_000],
   ])("%s hold over all shards together", { timeout: 300_000 }, async (_, limits, lifeMs) => {
     const of = await tenant(PLENTY);
     const traffic = new Traffic(of, lifeMs);
