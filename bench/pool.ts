@@ -110,8 +110,9 @@ class Load {
     const fromMs = performance.now();
     const resolved = call(nowMs);
     const next = this.#pool.nextDeadlineMs(nowMs);
-    this.queued += this.#pool.load(nowMs).waiting;
+    this.#pool.loadShare(nowMs);
     const spent = (performance.now() - fromMs) * 1_000;
+    this.queued += this.#pool.waiting;
     const { count, micros } = this.spent.get(operation) ?? { count: 0, micros: 0 };
     this.spent.set(operation, { count: count + 1, micros: micros + spent });
     for (const { id, answer } of resolved) {

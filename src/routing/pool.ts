@@ -207,6 +207,10 @@ export class Pool {
     return this.#fleet.breakers;
   }
 
+  get waiting(): number {
+    return this.#queue.size;
+  }
+
   /**
    * What runs and what is held, as a share of what may run; 0 without any capacity. Counts as what waits are predicted by
    * does, so what engines report of before a restart as well.
