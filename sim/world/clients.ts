@@ -92,6 +92,7 @@ export class Clients {
     }
     const promptTokens = Math.max(1, load.promptTokens + load.missedTokens);
     const capTokens = outputCapTokens ?? Infinity;
+    const races = this.#world.races.isDrawn();
     const run: Run = {
       ...{ id, at, claim, finishEagerly },
       // The first replica may have failed before it made anything.
@@ -99,13 +100,15 @@ export class Clients {
       promptTokens,
       outputTokens: Math.min(load.outputTokens, capTokens),
       tokensPerSecond: load.tokensPerSecond,
-      unsent: random.chance(100),
+      // One JSON would be made twice.
+      unsent: random.chance(100) && !races,
       generatedTokens: 0,
       state: "runs",
       retryIn: 0,
       retries: 0,
     };
     const delayMs = random.chance(20) ? random.int(0, SLOW_START_MAX_MS) : random.int(1, 300);
+    if (races) this.#world.races.begin(region, run);
     events.after(delayMs, () => gates[region]!.start(run));
   }
 

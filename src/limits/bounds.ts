@@ -25,6 +25,13 @@ export const PACE_AHEAD_MAX_MS = 120_000;
 export const RECALL_WAIT_MS = 2_000;
 
 /**
+ * Both attempts at one answer have ended, and nobody has said which of them made it: that word may be on its way for as long
+ * as a call of an object takes (OBJECT_CALL_TIMEOUT_MS), and leaves when an attempt fails, which its gate reports at once.
+ * Twice that; then the costlier one pays. Without this the budget would wait a minute, as for a gate that fell silent.
+ */
+export const RACE_WORD_MS = 10_000;
+
+/**
  * What one object was measured to do in a second (docs/budgets.md), the lowest of the runs: requests that it is asked for,
  * and requests out of blocks. The platform's own advice is at most about 1,000 calls a second for an object.
  */

@@ -1,6 +1,7 @@
 import { REPORT_SILENCE_MAX_MS, RESERVE_AHEAD_MIN_TOKENS, RESERVE_AHEAD_MS } from "../bounds.ts";
 import type { Weights } from "../catalogue.ts";
 import type { Usage } from "../contract/report.ts";
+import { RACE_WORD_MS } from "./bounds.ts";
 import { weightedUsage } from "./weights.ts";
 
 /**
@@ -127,11 +128,13 @@ export function reported(reservation: Reservation, report: AttemptReport, nowMs:
     outputTokens: Math.max(before.outputTokens, report.usage.outputTokens),
     final: before.final || report.final,
   };
-  return {
-    ...reservation,
-    attempts,
-    deadlineMs: Math.max(reservation.deadlineMs, nowMs + REPORT_SILENCE_MAX_MS),
-  };
+  return { ...reservation, attempts, deadlineMs: nextDeadlineMs(reservation, attempts, nowMs) };
+}
+
+/** Once nothing but word of who made the answer is waited for, it is soon; no repeated report puts that off. */
+function nextDeadlineMs(before: Reservation, attempts: readonly Attempt[], nowMs: number): number {
+  if (!awaitsWord({ attempts })) return Math.max(before.deadlineMs, nowMs + REPORT_SILENCE_MAX_MS);
+  return awaitsWord(before) ? before.deadlineMs : nowMs + RACE_WORD_MS;
 }
 
 /** The reservation after word of an answer that nobody has yet: it lives on, nothing is settled. */
@@ -143,12 +146,24 @@ export function awaited(reservation: Reservation, nowMs: number): Reservation {
 }
 
 /**
- * True once its latest attempt has ended. An earlier one is superseded, even if its gate died silently. While the latest
- * two race, nothing is over: who made the answer is to be said first.
+ * True once its latest attempt has ended. An earlier one is superseded, even if its gate died silently. While two race of
+ * which anything was heard, nothing is over: who made the answer is to be said first.
  */
-export function isOver({ attempts }: Reservation): boolean {
-  const last = attempts.findLast(({ lost }) => !lost);
-  return last?.final === true && !last.racing;
+export function isOver({ attempts }: Pick<Reservation, "attempts">): boolean {
+  const last = latestOf(attempts);
+  if (last?.final !== true || last.racing) return false;
+  return !attempts.some(({ racing, unheard }) => racing && !unheard);
+}
+
+/** True when all has ended, and only who made the answer is not known. Where that word was lost, it never comes. */
+export function awaitsWord({ attempts }: Pick<Reservation, "attempts">): boolean {
+  const last = latestOf(attempts);
+  if (last?.final !== true || isOver({ attempts })) return false;
+  return !last.racing || attempts.every(({ final, racing }) => !racing || final);
+}
+
+function latestOf(attempts: readonly Attempt[]): Attempt | undefined {
+  return attempts.findLast(({ lost }) => !lost);
 }
 
 /** The reservation with attempts that race; null when something is on the bill already of one that would. */
@@ -174,14 +189,26 @@ export function elected(reservation: Reservation, winner: number): Reservation |
   return { ...reservation, attempts };
 }
 
-/** Who pays where nobody said who made the answer: of those that race, the one that cost most. Null: none races. */
+/**
+ * Who pays where nobody said who made the answer: of those that race and were heard of, the one that cost most. Null: none
+ * races.
+ */
 export function likelyWinner({ attempts }: Reservation): number | null {
   let most: number | null = null;
-  const cost = (index: number) => attempts[index]!.promptTokens + attempts[index]!.outputTokens;
+  const cost = (index: number) => {
+    const { outputTokens, promptTokens, unheard } = attempts[index]!;
+    return unheard ? -1 : promptTokens + outputTokens;
+  };
   for (const [index, { racing }] of attempts.entries()) {
     if (racing && (most === null || cost(index) > cost(most))) most = index;
   }
   return most;
+}
+
+/** The reservation as it would be if nobody ever said who made the answer. */
+export function presumed(reservation: Reservation): Reservation {
+  const winner = likelyWinner(reservation);
+  return winner === null ? reservation : (elected(reservation, winner) ?? reservation);
 }
 
 /** Output tokens that a running request should hold: the next seconds at its own pace. */
