@@ -108,8 +108,8 @@ export class Clients {
       retries: 0,
     };
     const delayMs = random.chance(20) ? random.int(0, SLOW_START_MAX_MS) : random.int(1, 300);
-    if (races) this.#world.races.begin(region, run);
-    events.after(delayMs, () => gates[region]!.start(run));
+    const startMs = races ? this.#world.races.begin(region, run) : delayMs;
+    events.after(startMs, () => gates[region]!.start(run));
   }
 
   #cancel(region: number, at: number, id: string, claim: BlockClaim | null): void {

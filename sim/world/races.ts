@@ -45,12 +45,15 @@ export class Races {
     return racePerMille > 0 && this.#random.chance(racePerMille);
   }
 
-  /** Its first attempt is called now. */
-  begin(region: number, first: Run): void {
+  /** Its first attempt is called now. Returns in how many milliseconds its engine begins with it. */
+  begin(region: number, first: Run): number {
     const race: Race = { first, second: null, winner: null };
     this.#races.set(first.id, race);
     this.#world.ghost.mayRace(first, attemptsOf(race));
-    this.#world.events.after(this.#random.int(0, LATE_MAX_MS), () => this.#ask(region, race));
+    const lateMs = this.#random.int(0, LATE_MAX_MS);
+    this.#world.events.after(lateMs, () => this.#ask(region, race));
+    // Mostly that it is late means that it has not begun.
+    return this.#random.chance(250) ? this.#random.int(1, 300) : lateMs + this.#random.int(0, LATE_MAX_MS);
   }
 
   /** Whether an attempt is what its client gets: of those that race it has to be the one that serves. */

@@ -176,7 +176,7 @@ export function expire<P>(book: Book<P>, requestId: string, nowMs: number): Chan
   const open = book.reservation(requestId);
   if (open?.state !== "open" || open.deadlineMs > nowMs) return null;
   // The edge died before it could say who made the answer. Where nothing was heard of either, a late report decides.
-  const before = isHeardOf(open) ? presumed(open) : open;
+  const before = presumed(open);
   return { ...closed(book, before, nowMs), settled: difference(usageOf(before), usageOf(open)) };
 }
 

@@ -190,17 +190,14 @@ export function elected(reservation: Reservation, winner: number): Reservation |
 }
 
 /**
- * Who pays where nobody said who made the answer: of those that race and were heard of, the one that cost most. Null: none
- * races.
+ * Who pays where nobody said who made the answer: of those that race and were heard of, the one that cost most. Null where
+ * there is none.
  */
 export function likelyWinner({ attempts }: Reservation): number | null {
   let most: number | null = null;
-  const cost = (index: number) => {
-    const { outputTokens, promptTokens, unheard } = attempts[index]!;
-    return unheard ? -1 : promptTokens + outputTokens;
-  };
-  for (const [index, { racing }] of attempts.entries()) {
-    if (racing && (most === null || cost(index) > cost(most))) most = index;
+  const cost = (index: number) => attempts[index]!.promptTokens + attempts[index]!.outputTokens;
+  for (const [index, { racing, unheard }] of attempts.entries()) {
+    if (racing && !unheard && (most === null || cost(index) > cost(most))) most = index;
   }
   return most;
 }

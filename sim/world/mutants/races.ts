@@ -5,7 +5,6 @@ import {
   elected,
   isRacing,
   likelyWinner,
-  presumed,
   type Reservation,
 } from "../../../src/limits/reservation.ts";
 import { PROTOCOL } from "../protocol.ts";
@@ -78,7 +77,7 @@ export const IN_RACES: readonly Mutant[] = [
     "unheard-one-pays",
     "where nothing was heard of either attempt in time, the first one pays if it ever reports",
     {
-      expire: (book, id, nowMs) => PROTOCOL.expire(forgetful(book, presumed), id, nowMs),
+      expire: (book, id, nowMs) => PROTOCOL.expire(forgetful(book, firstPays), id, nowMs),
     },
   ),
   mutant("race-holds-nothing", "of what those that race have used, nothing is held", {
@@ -149,4 +148,9 @@ function charged<P>(book: Book<P>, known: Reservation, tokens: number): Change<P
   const accounts = known.scopes.map((scope) => book.purse.settle(book.account(scope)!, tokens, 0));
   const reservation = { ...known, settledTokens: known.settledTokens + tokens };
   return { accounts, reservation, block: null, settled: NO_TOKENS, counted: false };
+}
+
+function firstPays(known: Reservation): Reservation {
+  const winner = likelyWinner(known) ?? known.attempts.findIndex(({ racing }) => racing);
+  return elected(known, winner) ?? known;
 }
