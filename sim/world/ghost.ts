@@ -40,6 +40,8 @@ export class Ghost {
   readonly #runs = new Map<string, Watched>();
   readonly #blocks = new BlockGhost();
   readonly #races = new RaceGhost();
+  /** How often each request was counted, by its object and name. */
+  readonly #counted = new Map<string, number>();
   /** Requests that were admitted beyond what the budget could prove. */
   readonly #onTrust = new Set<string>();
   readonly #weights: Weights;
@@ -69,6 +71,7 @@ export class Ghost {
         : this.#races.step(region, this.#holders[region - 1]!.store, nowMs),
     );
     for (const id of store.touched) this.#settledOnce(region, id);
+    this.#countedOnce(region, store);
     for (const { tokens } of store.settled) this.settledTokens += tokens;
     if (region === 0) {
       const steps = this.#homeGhost.step(this.#home.store, this.#home.clock.latestMs());
@@ -205,6 +208,18 @@ export class Ghost {
       watch.intervals.overran(beyond);
       watch.overran.add(nowMs, beyond);
       if (scope === "tenant") this.overrunTokens += beyond;
+    }
+  }
+
+  /** I7: a request counts in the usage table once it is settled, once; one that never ran does not. */
+  #countedOnce(region: number, store: SimHome["store"] | SimHolder["store"]): void {
+    for (const id of store.touched) {
+      const name = `${region} ${id}`;
+      const times = (this.#counted.get(name) ?? 0) + store.counted.filter((one) => one === id).length;
+      this.#counted.set(name, times);
+      const { state } = store.reservation(id)!;
+      const expected = state === "settled" ? 1 : 0;
+      check(times === expected, "I7", () => `${id} is ${state} and counted ${times} times`);
     }
   }
 

@@ -30,6 +30,8 @@ export class Store<P extends { readonly scope: string }> implements Book<P> {
   readonly touchedBlocks = new Set<string>();
   /** Reservations of the transaction under way that rest on the tenant's soft allowance. */
   readonly onTrust = new Set<string>();
+  /** Requests that the transaction under way counts in the usage table. */
+  counted: string[] = [];
   /** What the transaction under way was told of requests. */
   words: Word[] = [];
   readonly #shell: Protocol["shell"];
@@ -95,6 +97,7 @@ export class Store<P extends { readonly scope: string }> implements Book<P> {
     const tokens = settledTokens - (this.reservation(id)?.settledTokens ?? 0);
     this.#newReservations.set(id, change.reservation);
     this.touched.add(id);
+    if (change.counted) this.counted.push(id);
     if (tokens !== 0) this.settled.push({ id, scopes, tokens });
     if (change.block) this.#putBlock(change.block);
   }
@@ -149,6 +152,7 @@ export class Store<P extends { readonly scope: string }> implements Book<P> {
     this.touchedBlocks.clear();
     this.onTrust.clear();
     this.words = [];
+    this.counted = [];
   }
 
   /** Memory is gone; everything is read from its rows again. */

@@ -108,7 +108,6 @@ export function report<P>(
   const fellTokens = usedTokens(before) - usedTokens(after);
   if (fellTokens > 0) throw new Error(`limits: usage of ${before.id} fell by ${fellTokens} tokens (I7)`);
   const settled = difference(usageOf(after), usageOf(before));
-  const counted = before.state !== "settled" && isOver(after);
   // It ran: from now on its request refills.
   const firstHeardOf = before.state === "open" && !hasRun(before) && hasRun(after);
   if (firstHeardOf) accounts = accounts.map((account) => purse.endRequest(account, true, 1));
@@ -137,6 +136,8 @@ export function report<P>(
     const nothingAhead = aheadTokens > 0 && after.heldTokens <= heldBackTokens;
     stop = book.record.tenant.overdraft === "stop" && nothingAhead;
   }
+  // Also of one that was void before it was heard of: its first report may be one of many.
+  const counted = before.state !== "settled" && after.state === "settled";
   const saved = counted ? weigh(message.saved, after.weights) : {};
   const block = known?.block ?? null;
   return { change: { accounts, reservation: after, block, settled, counted, ...saved }, stop };

@@ -127,6 +127,17 @@ export const IN_RACES: readonly Mutant[] = [
       return known && isRacing(known) ? null : PROTOCOL.expire(book, id, nowMs);
     },
   }),
+  mutant(
+    "late-request-uncounted",
+    "a request whose first report came late is counted only if that was its last",
+    {
+      report: (book, message, nowMs) => {
+        const reported = PROTOCOL.report(book, message, nowMs);
+        const counted = reported.change.counted && message.final;
+        return { ...reported, change: { ...reported.change, counted } };
+      },
+    },
+  ),
   mutant("race-keeps-block", "what a race takes out of a block stays in the block as well", {
     race: (book, id, attempts, nowMs, claim) => {
       const change = PROTOCOL.race(book, id, attempts, nowMs, claim);
