@@ -215,6 +215,19 @@ describe("two attempts of which nothing is heard in time", () => {
     book.apply(report(book, said(0, 10, 90, true), VOID_MS + 2).change);
     book.apply(report(book, said(1, 10, 40, true), VOID_MS + 3).change);
     closedWith(book, 10, 40);
+    expect(book.counted).toBe(1);
+  });
+
+  it("count as one request where word comes after a report, and before the last one", () => {
+    const book = racing();
+    book.apply(cancel(book, "a", 0));
+    book.apply(report(book, said(1, 10, 20, false), 1).change);
+    expect(book.counted).toBe(0);
+    book.apply(elect(book, "a", 1, 2));
+    expect(book.counted).toBe(1);
+    book.apply(report(book, said(1, 10, 40, true), 3).change);
+    closedWith(book, 10, 40);
+    expect(book.counted).toBe(1);
   });
 });
 
