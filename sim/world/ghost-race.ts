@@ -56,6 +56,15 @@ export class RaceGhost {
     return race === undefined || !race.attempts.includes(attempt) || race.charged === attempt;
   }
 
+  /** Of the attempts at a request, those that the tenant pays for, by who may turn out to have made the answer. */
+  outcomes<R extends { readonly attempt: number }>(id: string, runs: readonly R[]): R[][] {
+    const race = this.#races.get(id);
+    if (race === undefined) return [[...runs]];
+    const winners = race.charged === null ? race.attempts : [race.charged];
+    const loses = (attempt: number, winner: number) => race.attempts.includes(attempt) && attempt !== winner;
+    return winners.map((winner) => runs.filter(({ attempt }) => !loses(attempt, winner)));
+  }
+
   /** Whether it is known that the tenant does not pay for an attempt. */
   isLost(id: string, attempt: number): boolean {
     const race = this.#races.get(id);

@@ -5,6 +5,7 @@ import type { Drawn } from "../../src/limits/spender.ts";
 import { weightedUsage } from "../../src/limits/weights.ts";
 import type { Run } from "./gate.ts";
 import { BlockGhost } from "./ghost-block.ts";
+import { CountGhost } from "./ghost-count.ts";
 import { HolderGhost } from "./ghost-holder.ts";
 import { HomeGhost, type HomeStep } from "./ghost-home.ts";
 import { RaceGhost } from "./ghost-race.ts";
@@ -18,7 +19,7 @@ interface Watched {
   /** Its attempts, the latest last. */
   readonly runs: Run[];
   readonly scopes: readonly string[];
-  /** Weighted, over all attempts that the tenant is known to pay for. */
+  /** Weighted, over all attempts that the tenant pays for; of two that race, the costlier. */
   madeTokens: number;
   /** Settled or held for it, when last looked at. */
   coveredTokens: number;
@@ -40,8 +41,7 @@ export class Ghost {
   readonly #runs = new Map<string, Watched>();
   readonly #blocks = new BlockGhost();
   readonly #races = new RaceGhost();
-  /** How often each request was counted, by its object and name. */
-  readonly #counted = new Map<string, number>();
+  readonly #counts = new CountGhost();
   /** Requests that were admitted beyond what the budget could prove. */
   readonly #onTrust = new Set<string>();
   readonly #weights: Weights;
@@ -71,7 +71,7 @@ export class Ghost {
         : this.#races.step(region, this.#holders[region - 1]!.store, nowMs),
     );
     for (const id of store.touched) this.#settledOnce(region, id);
-    this.#countedOnce(region, store);
+    this.#counts.step(region, store);
     for (const { tokens } of store.settled) this.settledTokens += tokens;
     if (region === 0) {
       const steps = this.#homeGhost.step(this.#home.store, this.#home.clock.latestMs());
@@ -145,26 +145,42 @@ export class Ghost {
     for (const [scope, watch] of this.#scopes) watch.take(limitsOf(store.record, scope), clock.nowMs());
   }
 
-  /** It is known now who is charged: what was made for a tenant that did not know so far counts from now on. */
+  /**
+   * It is known now who is charged. Where that is the cheaper of two, what counted as made beyond it was held and is free
+   * again, as far as it was not overrun.
+   */
   #decided(ids: readonly string[]): void {
+    const nowMs = this.#home.clock.latestMs();
     for (const id of ids) {
       const watched = this.#runs.get(id);
-      if (watched !== undefined) this.#cover(id, this.#count(id), watched.coveredTokens);
+      const unmadeTokens = watched === undefined ? 0 : -this.#count(id);
+      if (watched === undefined || unmadeTokens <= 0) continue;
+      const uncovered = Math.max(0, watched.madeTokens - watched.coveredTokens);
+      const freed = unmadeTokens - (watched.uncoveredTokens - uncovered);
+      watched.uncoveredTokens = uncovered;
+      for (const scope of watched.scopes) {
+        const watch = this.#watch(scope);
+        watch.intervals.overran(freed);
+        watch.made.add(nowMs, -unmadeTokens);
+      }
     }
   }
 
-  /** Weighted tokens that were made for the tenant since they were last counted. */
+  /** Weighted tokens that were made for the tenant since they were last counted: of two attempts that race, the costlier. */
   #count(id: string): number {
     const watched = this.#runs.get(id)!;
-    const usage = watched.runs
-      .filter(({ attempt }) => this.#races.isCharged(id, attempt))
-      .map(({ generatedTokens, promptTokens }) => {
-        return { promptTokens, cachedTokens: 0, outputTokens: generatedTokens - promptTokens, final: true };
-      });
-    const tokens = weightedUsage(usage, this.#weights) - watched.madeTokens;
+    const outcomes = this.#races.outcomes(id, watched.runs).map((runs) => this.#weighted(runs));
+    const tokens = Math.max(...outcomes) - watched.madeTokens;
     watched.madeTokens += tokens;
     this.madeTokens += tokens;
     return tokens;
+  }
+
+  #weighted(runs: readonly Run[]): number {
+    const usage = runs.map(({ generatedTokens, promptTokens }) => {
+      return { promptTokens, cachedTokens: 0, outputTokens: generatedTokens - promptTokens, final: true };
+    });
+    return weightedUsage(usage, this.#weights);
   }
 
   /** I4, as it really is: requests that run and whose reservation says so. */
@@ -211,38 +227,23 @@ export class Ghost {
     }
   }
 
-  /** I7: a request counts in the usage table once it is settled, once; one that never ran does not. */
-  #countedOnce(region: number, store: SimHome["store"] | SimHolder["store"]): void {
-    for (const id of store.touched) {
-      const name = `${region} ${id}`;
-      const times = (this.#counted.get(name) ?? 0) + store.counted.filter((one) => one === id).length;
-      this.#counted.set(name, times);
-      const { state } = store.reservation(id)!;
-      const expected = state === "settled" ? 1 : 0;
-      check(times === expected, "I7", () => `${id} is ${state} and counted ${times} times`);
-    }
-  }
-
   /** I7: what is settled of a request only grows, and never beyond what was made of it. */
   #settledOnce(region: number, id: string): void {
     const watched = this.#runs.get(id);
     if (watched === undefined || watched.runs[0]!.at !== region) return;
     const { settledTokens } = this.#reservation(region, id)!;
-    const { madeTokens } = watched;
+    const madeTokens = this.#weighted(watched.runs.filter((run) => this.#races.isCharged(id, run.attempt)));
     check(settledTokens <= madeTokens, "I7", () => {
       return `${settledTokens} tokens of ${id} are settled, ${madeTokens} were made`;
     });
   }
 
-  /**
-   * What is neither settled nor held is overrun, from the instant on at which it is not. `before`: what the step under way
-   * found settled or held, which is what those tokens have to fit into that it has decided on.
-   */
-  #cover(id: string, madeTokens: number, before?: number): void {
+  /** What is neither settled nor held is overrun, from the instant on at which it is not. */
+  #cover(id: string, madeTokens: number): void {
     const watched = this.#runs.get(id);
     if (!watched) return;
     const { runs, scopes } = watched;
-    const covered = before ?? this.#coveredTokens(runs[0]!);
+    const covered = this.#coveredTokens(runs[0]!);
     const uncovered = Math.max(0, watched.madeTokens - covered);
     const overrun = Math.max(0, uncovered - watched.uncoveredTokens);
     watched.coveredTokens = covered;
