@@ -177,7 +177,8 @@ export function expire<P>(book: Book<P>, requestId: string, nowMs: number): Chan
   const open = book.reservation(requestId);
   if (open?.state !== "open" || open.deadlineMs > nowMs) return null;
   // The edge died before it could say who made the answer. Where nothing was heard of either, a late report decides.
-  const before = presumed(open);
+  // Its time is over for good, also for a clock that steps back.
+  const before = { ...presumed(open), deadlineMs: 0 };
   return { ...closed(book, before, nowMs), settled: difference(usageOf(before), usageOf(open)) };
 }
 

@@ -57,7 +57,7 @@ function counts({ racing, lost }: Attempt): boolean {
   return racing !== true && lost !== true;
 }
 
-export function isRacing({ attempts }: Reservation): boolean {
+export function isRacing({ attempts }: Pick<Reservation, "attempts">): boolean {
   return attempts.some(({ racing }) => racing);
 }
 
@@ -131,8 +131,12 @@ export function reported(reservation: Reservation, report: AttemptReport, nowMs:
   return { ...reservation, attempts, deadlineMs: nextDeadlineMs(reservation, attempts, nowMs) };
 }
 
-/** Once nothing but word of who made the answer is waited for, it is soon; no repeated report puts that off. */
+/**
+ * Once nothing but word of who made the answer is waited for, it is soon; no repeated report puts that off. Nor does any put
+ * off what is over.
+ */
 function nextDeadlineMs(before: Reservation, attempts: readonly Attempt[], nowMs: number): number {
+  if (before.state !== "open") return before.deadlineMs;
   if (!awaitsWord({ attempts })) return Math.max(before.deadlineMs, nowMs + REPORT_SILENCE_MAX_MS);
   return awaitsWord(before) ? before.deadlineMs : nowMs + RACE_WORD_MS;
 }
@@ -146,13 +150,11 @@ export function awaited(reservation: Reservation, nowMs: number): Reservation {
 }
 
 /**
- * True once its latest attempt has ended. An earlier one is superseded, even if its gate died silently. While two race of
- * which anything was heard, nothing is over: who made the answer is to be said first.
+ * True once its latest attempt has ended. An earlier one is superseded, even if its gate died silently. While two race,
+ * nothing is over: who made the answer is to be said first, also where others came after them.
  */
 export function isOver({ attempts }: Pick<Reservation, "attempts">): boolean {
-  const last = latestOf(attempts);
-  if (last?.final !== true || last.racing) return false;
-  return !attempts.some(({ racing, unheard }) => racing && !unheard);
+  return latestOf(attempts)?.final === true && !isRacing({ attempts });
 }
 
 /** True when all has ended, and only who made the answer is not known. Where that word was lost, it never comes. */

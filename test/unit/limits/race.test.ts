@@ -105,6 +105,7 @@ describe("two attempts for one answer", () => {
 
   it("leave a third attempt, after both failed, to be charged as any", () => {
     const book = racing();
+    book.apply(elect(book, "a", 1, 0));
     book.apply(report(book, said(2, 10, 9, true), 0).change);
     expect(book.settled.outputTokens).toBe(9);
     expect(book.account("tenant")).toMatchObject(REST);
@@ -179,6 +180,23 @@ describe("two attempts that have both ended, and nobody says which one made the 
     expect(book.reservation("a")).toMatchObject({ state: "open" });
     book.apply(expire(book, "a", DUE_MS));
     closedWith(book, 10, 39);
+  });
+});
+
+describe("two attempts of which nothing was heard when one that carried the stream on has ended", () => {
+  it("are waited for as long as word may be on its way, and the first to be heard of then is charged as well", () => {
+    const book = racing();
+    book.apply(report(book, said(2, 0, 9, true), 0).change);
+    expect(book.reservation("a")).toMatchObject({ state: "open", deadlineMs: RACE_WORD_MS });
+    book.apply(expire(book, "a", RACE_WORD_MS));
+    expect(book.reservation("a")).toMatchObject({ state: "settled" });
+    // Reports that a gate could not deliver, and the clock has stepped back meanwhile.
+    book.apply(report(book, said(2, 0, 9, true), RACE_WORD_MS - 5_000).change);
+    book.apply(report(book, said(1, 10, 40, false), RACE_WORD_MS - 5_000).change);
+    book.apply(report(book, said(1, 10, 50, true), RACE_WORD_MS - 4_000).change);
+    book.apply(report(book, said(0, 10, 90, true), RACE_WORD_MS).change);
+    closedWith(book, 10, 59);
+    expect(book.counted).toBe(1);
   });
 });
 
