@@ -53,6 +53,7 @@ function worldOf(holders: number, tokensPerMinute: number, crashPerMille = 0): W
     weights: EVEN_WEIGHTS,
     blocks: null,
     breakPerMille: 0,
+    racePerMille: 0,
     net: { lossPerMille: 0, duplicatePerMille: 0, slowPerMille: 0, delayMaxMs: 0 },
     driftPerMille: places.map(() => 0),
     offsetMs: places.map(() => 1_800_000_000_000),

@@ -92,6 +92,7 @@ export class Clients {
     }
     const promptTokens = Math.max(1, load.promptTokens + load.missedTokens);
     const capTokens = outputCapTokens ?? Infinity;
+    const races = this.#world.races.isDrawn();
     const run: Run = {
       ...{ id, at, claim, finishEagerly },
       // The first replica may have failed before it made anything.
@@ -99,14 +100,16 @@ export class Clients {
       promptTokens,
       outputTokens: Math.min(load.outputTokens, capTokens),
       tokensPerSecond: load.tokensPerSecond,
-      unsent: random.chance(100),
+      // One JSON would be made twice.
+      unsent: random.chance(100) && !races,
       generatedTokens: 0,
       state: "runs",
       retryIn: 0,
       retries: 0,
     };
     const delayMs = random.chance(20) ? random.int(0, SLOW_START_MAX_MS) : random.int(1, 300);
-    events.after(delayMs, () => gates[region]!.start(run));
+    const startMs = races ? this.#world.races.begin(region, run) : delayMs;
+    events.after(startMs, () => gates[region]!.start(run));
   }
 
   #cancel(region: number, at: number, id: string, claim: BlockClaim | null): void {

@@ -54,7 +54,7 @@ export class SimGate {
   }
 
   start(run: Run): void {
-    if (this.#runs.has(nameOf(run))) return;
+    if (run.state !== "runs" || this.#runs.has(nameOf(run))) return;
     this.#runs.set(nameOf(run), run);
     this.#world.generated(run, run.promptTokens);
     if (this.#ticking) return;
@@ -65,6 +65,13 @@ export class SimGate {
   /** All clients leave: what is made is paid for, nothing more is. */
   leave(): void {
     for (const run of this.#runs.values()) if (run.state === "runs") this.#end(run);
+  }
+
+  /** Nobody waits for this attempt any more; one that has not come yet is not begun. */
+  giveUp(run: Run): void {
+    if (run.state !== "runs") return;
+    if (this.#runs.has(nameOf(run))) this.#end(run);
+    else if (run.generatedTokens === 0) run.state = "over";
   }
 
   /** The process dies: nothing runs on, nothing is told. */

@@ -1,4 +1,3 @@
-import { DAY_MS } from "../../src/bounds.ts";
 import type { Weights } from "../../src/catalogue.ts";
 import { limitsOf } from "../../src/limits/book.ts";
 import { available } from "../../src/limits/bucket.ts";
@@ -6,11 +5,13 @@ import type { Drawn } from "../../src/limits/spender.ts";
 import { weightedUsage } from "../../src/limits/weights.ts";
 import type { Run } from "./gate.ts";
 import { BlockGhost } from "./ghost-block.ts";
+import { CountGhost } from "./ghost-count.ts";
 import { HolderGhost } from "./ghost-holder.ts";
 import { HomeGhost, type HomeStep } from "./ghost-home.ts";
+import { RaceGhost } from "./ghost-race.ts";
+import { ScopeWatch } from "./ghost-scope.ts";
 import type { SimHolder } from "./holder.ts";
 import type { SimHome } from "./home.ts";
-import { Intervals, Sliding } from "./intervals.ts";
 import { check } from "./violation.ts";
 
 /** A request that runs, as only the ghost sees it: what was made of it and how much of that nothing covers. */
@@ -18,27 +19,14 @@ interface Watched {
   /** Its attempts, the latest last. */
   readonly runs: Run[];
   readonly scopes: readonly string[];
-  /** Weighted, over all attempts. */
+  /** Weighted, over all attempts that the tenant pays for; of two that race, the costlier. */
   madeTokens: number;
+  /** Settled or held for it, when last looked at. */
+  coveredTokens: number;
   uncoveredTokens: number;
 }
 
-interface ScopeWatch {
-  readonly intervals: Intervals;
-  readonly made: Sliding;
-  readonly overran: Sliding;
-  /** When the home's bucket was last brought up to date, on the home's clock, and at which rate it refills since. */
-  touchedMs: number;
-  perMinute: number;
-  /** Refill since then that `intervals` has been told of already. */
-  toldUnits: number;
-  /** After a limit was lowered: what may still be spent of the old one. */
-  drainTokens: number;
-  dayTokens: number;
-}
-
-/** A day, a request's longest life, and a slot: overrun older than that is in no window with what it displaced. */
-const OVERRUN_COUNTS_MS = DAY_MS + 30 * 60_000;
+const NOTHING_MADE = { madeTokens: 0, coveredTokens: 0, uncoveredTokens: 0 };
 
 /**
  * Sees everything that happens everywhere, and knows at once when an invariant breaks. Tokens count at the instant at
@@ -52,6 +40,8 @@ export class Ghost {
   readonly #scopes = new Map<string, ScopeWatch>();
   readonly #runs = new Map<string, Watched>();
   readonly #blocks = new BlockGhost();
+  readonly #races = new RaceGhost();
+  readonly #counts = new CountGhost();
   /** Requests that were admitted beyond what the budget could prove. */
   readonly #onTrust = new Set<string>();
   readonly #weights: Weights;
@@ -72,8 +62,16 @@ export class Ghost {
   /** One step of an object, before it is committed. */
   stepped(region: number): void {
     this.steps += 1;
-    const store = region === 0 ? this.#home.store : this.#holders[region - 1]!.store;
+    const store = this.#store(region);
+    const { clock } = region === 0 ? this.#home : this.#holders[region - 1]!;
+    const nowMs = clock.nowMs();
+    this.#decided(
+      region === 0
+        ? this.#races.step(region, this.#home.store, nowMs)
+        : this.#races.step(region, this.#holders[region - 1]!.store, nowMs),
+    );
     for (const id of store.touched) this.#settledOnce(region, id);
+    this.#counts.step(region, store);
     for (const { tokens } of store.settled) this.settledTokens += tokens;
     if (region === 0) {
       const steps = this.#homeGhost.step(this.#home.store, this.#home.clock.latestMs());
@@ -86,7 +84,6 @@ export class Ghost {
     }
     for (const id of store.onTrust) this.#trusted(region, id);
     for (const id of store.touched) this.#cover(id, 0);
-    const { clock } = region === 0 ? this.#home : this.#holders[region - 1]!;
     for (const id of this.#blocks.step(store, clock.nowMs())) this.#cover(id, 0);
   }
 
@@ -94,6 +91,16 @@ export class Ghost {
   returned(region: number): void {
     if (region === 0) this.#homeGhost.returned(this.#home.store);
     else this.#holderGhosts[region - 1]!.returned(this.#holders[region - 1]!.store);
+  }
+
+  /** A request's first attempt is late; of two there will be at most one that is charged. */
+  mayRace({ at, id }: Run, attempts: readonly number[]): void {
+    this.#races.mayRace(at, id, attempts);
+  }
+
+  /** Both attempts run. */
+  races(id: string): void {
+    this.#races.races(id);
   }
 
   drew(at: number, { claim }: Drawn): void {
@@ -109,7 +116,7 @@ export class Ghost {
     }
     const from = this.#reservation(run.at, run.id) ?? (run.claim && this.#store(run.at).block(run.claim.id));
     check(from !== undefined && from !== null, "I6", () => `${run.id} runs, and its reservation is lost`);
-    this.#runs.set(run.id, { runs: [run], scopes: from!.scopes, madeTokens: 0, uncoveredTokens: 0 });
+    this.#runs.set(run.id, { runs: [run], scopes: from!.scopes, ...NOTHING_MADE });
     if (run.claim !== null) this.#blocks.started(run.claim, run.id);
     const places = this.#runningPlaces();
     const { concurrentRequests = Infinity } = limitsOf(this.#home.store.record, "tenant");
@@ -118,15 +125,8 @@ export class Ghost {
   }
 
   /** Tokens were made. Called after `run.generatedTokens` has grown. */
-  made(run: Run): void {
-    const watched = this.#runs.get(run.id)!;
-    const usage = watched.runs.map(({ generatedTokens, promptTokens }) => {
-      return { promptTokens, cachedTokens: 0, outputTokens: generatedTokens - promptTokens, final: true };
-    });
-    const tokens = weightedUsage(usage, this.#weights) - watched.madeTokens;
-    watched.madeTokens += tokens;
-    this.madeTokens += tokens;
-    this.#cover(run.id, tokens);
+  made({ id }: Run): void {
+    this.#cover(id, this.#count(id));
   }
 
   /** The operator changed limits: what the old ones allowed may still be spent. */
@@ -134,23 +134,62 @@ export class Ghost {
     const { concurrentRequests = Infinity } = limitsOf(this.#home.store.record, "tenant");
     if (concurrentRequests < Infinity) this.#drainPlaces = Math.max(this.#drainPlaces, concurrentRequests);
     for (const [scope, watch] of this.#scopes) {
-      this.#refill(watch);
+      watch.refill(this.#home.clock.nowMs());
       watch.intervals.mark(this.#bucketTokens(scope, watch));
       watch.drainTokens = Math.max(watch.drainTokens, watch.perMinute);
     }
   }
 
   limitsChanged(): void {
-    for (const [scope, watch] of this.#scopes) this.#newLimits(scope, watch);
+    const { clock, store } = this.#home;
+    for (const [scope, watch] of this.#scopes) watch.take(limitsOf(store.record, scope), clock.nowMs());
+  }
+
+  /**
+   * It is known now who is charged. Where that is the cheaper of two, what counted as made beyond it was held and is free
+   * again, as far as it was not overrun.
+   */
+  #decided(ids: readonly string[]): void {
+    const nowMs = this.#home.clock.latestMs();
+    for (const id of ids) {
+      const watched = this.#runs.get(id);
+      const unmadeTokens = watched === undefined ? 0 : -this.#count(id);
+      if (watched === undefined || unmadeTokens <= 0) continue;
+      const uncovered = Math.max(0, watched.madeTokens - watched.coveredTokens);
+      const freed = unmadeTokens - (watched.uncoveredTokens - uncovered);
+      watched.uncoveredTokens = uncovered;
+      for (const scope of watched.scopes) {
+        const watch = this.#watch(scope);
+        watch.intervals.overran(freed);
+        watch.made.add(nowMs, -unmadeTokens);
+      }
+    }
+  }
+
+  /** Weighted tokens that were made for the tenant since they were last counted: of two attempts that race, the costlier. */
+  #count(id: string): number {
+    const watched = this.#runs.get(id)!;
+    const outcomes = this.#races.outcomes(id, watched.runs).map((runs) => this.#weighted(runs));
+    const tokens = Math.max(...outcomes) - watched.madeTokens;
+    watched.madeTokens += tokens;
+    this.madeTokens += tokens;
+    return tokens;
+  }
+
+  #weighted(runs: readonly Run[]): number {
+    const usage = runs.map(({ generatedTokens, promptTokens }) => {
+      return { promptTokens, cachedTokens: 0, outputTokens: generatedTokens - promptTokens, final: true };
+    });
+    return weightedUsage(usage, this.#weights);
   }
 
   /** I4, as it really is: requests that run and whose reservation says so. */
   #runningPlaces(): number {
     let places = 0;
-    for (const { runs } of this.#runs.values()) {
-      const run = runs.at(-1)!;
+    for (const [id, { runs }] of this.#runs) {
+      const run = runs.findLast(({ attempt, state }) => state === "runs" && !this.#races.isLost(id, attempt));
       // What is admitted on trust keeps to its tokens and to nothing else.
-      if (run.state === "runs" && !this.#onTrust.has(run.id) && this.#holdsPlace(run)) places += 1;
+      if (run !== undefined && !this.#onTrust.has(id) && this.#holdsPlace(run)) places += 1;
     }
     return places;
   }
@@ -181,7 +220,7 @@ export class Ghost {
     for (const scope of scopes) {
       const beyond = Math.min(heldTokens, this.#holderGhosts[region - 1]!.overdraftTokens(scope));
       const watch = this.#watch(scope);
-      this.#refill(watch);
+      watch.refill(this.#home.clock.nowMs());
       watch.intervals.overran(beyond);
       watch.overran.add(nowMs, beyond);
       if (scope === "tenant") this.overrunTokens += beyond;
@@ -193,7 +232,7 @@ export class Ghost {
     const watched = this.#runs.get(id);
     if (watched === undefined || watched.runs[0]!.at !== region) return;
     const { settledTokens } = this.#reservation(region, id)!;
-    const { madeTokens } = watched;
+    const madeTokens = this.#weighted(watched.runs.filter((run) => this.#races.isCharged(id, run.attempt)));
     check(settledTokens <= madeTokens, "I7", () => {
       return `${settledTokens} tokens of ${id} are settled, ${madeTokens} were made`;
     });
@@ -204,20 +243,17 @@ export class Ghost {
     const watched = this.#runs.get(id);
     if (!watched) return;
     const { runs, scopes } = watched;
-    const { at, claim } = runs[0]!;
-    const reservation = this.#reservation(at, id);
-    if (reservation && claim) this.#blocks.isClaimed(claim, id);
-    const waiting = claim !== null && this.#isLive(at, claim.id) ? claim.tokens : 0;
-    const covered = reservation ? reservation.settledTokens + reservation.heldTokens : waiting;
+    const covered = this.#coveredTokens(runs[0]!);
     const uncovered = Math.max(0, watched.madeTokens - covered);
     const overrun = Math.max(0, uncovered - watched.uncoveredTokens);
+    watched.coveredTokens = covered;
     watched.uncoveredTokens = uncovered;
     this.overrunTokens += overrun;
     if (madeTokens === 0 && overrun === 0) return;
     const nowMs = this.#home.clock.latestMs();
     for (const scope of scopes) {
       const watch = this.#watch(scope);
-      this.#refill(watch);
+      watch.refill(this.#home.clock.nowMs());
       if (overrun > 0) watch.overran.add(nowMs, overrun);
       const excess = watch.intervals.made(madeTokens, overrun, this.#bucketTokens(scope, watch));
       if (watch.perMinute < Infinity) {
@@ -230,10 +266,17 @@ export class Ghost {
     }
   }
 
+  #coveredTokens({ at, claim, id }: Run): number {
+    const reservation = this.#reservation(at, id);
+    if (reservation && claim) this.#blocks.isClaimed(claim, id);
+    if (reservation) return reservation.settledTokens + reservation.heldTokens;
+    return claim !== null && this.#isLive(at, claim.id) ? claim.tokens : 0;
+  }
+
   #touched({ scope, limits, after }: HomeStep): void {
     const watch = this.#watch(scope);
-    this.#refill(watch);
-    this.#settleRefill(watch, after.tokens.atMs);
+    watch.refill(this.#home.clock.nowMs());
+    watch.settleRefill(after.tokens.atMs, this.#home.clock.nowMs());
     const outTokens = Math.max(0, available(after.tokens)) + after.heldTokens + after.leased.tokens;
     const limit = limits.tokensPerMinute ?? Infinity;
     watch.drainTokens = Math.min(watch.drainTokens, Math.max(limit, outTokens));
@@ -242,59 +285,16 @@ export class Ghost {
     this.#drainPlaces = Math.min(this.#drainPlaces, outPlaces);
   }
 
-  #bucketTokens(scope: string, { perMinute, drainTokens }: ScopeWatch): number {
+  #bucketTokens(scope: string, watch: ScopeWatch): number {
     const overdraft = this.#holderGhosts.reduce((sum, holder) => sum + holder.overdraftTokens(scope), 0);
-    return Math.max(finite(perMinute), finite(drainTokens)) + overdraft;
-  }
-
-  /**
-   * Tells `intervals` what the home would refill if it looked now; it accrues at the rate that is in force then. Less than
-   * before, if its clock has stepped back since and the home never looked in between: then the time is still to come.
-   */
-  #refill(watch: ScopeWatch): void {
-    const units = this.#refillUnits(watch);
-    watch.intervals.refilled(units - watch.toldUnits);
-    watch.toldUnits = units;
-  }
-
-  /** The home's row has it: no step of the clock takes it back, and none lets that time refill again. */
-  #settleRefill(watch: ScopeWatch, atMs: number): void {
-    watch.touchedMs = Math.max(watch.touchedMs, atMs);
-    watch.toldUnits = this.#refillUnits(watch);
-    watch.intervals.settle();
-  }
-
-  #refillUnits({ perMinute, touchedMs }: ScopeWatch): number {
-    return Math.max(0, this.#home.clock.nowMs() - touchedMs) * finite(perMinute);
-  }
-
-  #newLimits(scope: string, watch: ScopeWatch): void {
-    const limits = limitsOf(this.#home.store.record, scope);
-    this.#settleRefill(watch, this.#home.clock.nowMs());
-    watch.perMinute = limits.tokensPerMinute ?? Infinity;
-    watch.dayTokens = Math.max(watch.dayTokens, limits.tokensPerDay ?? Infinity);
-    this.#refill(watch);
+    return watch.bucketTokens + overdraft;
   }
 
   #watch(scope: string): ScopeWatch {
     const known = this.#scopes.get(scope);
     if (known) return known;
-    const limits = limitsOf(this.#home.store.record, scope);
-    const watch: ScopeWatch = {
-      intervals: new Intervals(),
-      made: new Sliding(DAY_MS),
-      overran: new Sliding(OVERRUN_COUNTS_MS),
-      touchedMs: this.#home.clock.nowMs(),
-      perMinute: limits.tokensPerMinute ?? Infinity,
-      toldUnits: 0,
-      drainTokens: 0,
-      dayTokens: limits.tokensPerDay ?? Infinity,
-    };
+    const watch = new ScopeWatch(limitsOf(this.#home.store.record, scope), this.#home.clock.nowMs());
     this.#scopes.set(scope, watch);
     return watch;
   }
-}
-
-function finite(tokens: number): number {
-  return tokens < Infinity ? tokens : 0;
 }

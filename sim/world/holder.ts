@@ -113,6 +113,7 @@ export class SimHolder extends SimObject<LeaseAccount> {
         const before = this.store.reservation(message.requestId)?.settledTokens ?? 0;
         const { change, stop: ends } = this.protocol.report(this.store, message, nowMs);
         this.store.apply(change);
+        this.store.words.push({ id: message.requestId, says: "report" });
         const { scopes, settledTokens, state } = change.reservation;
         for (const scope of state === "open" ? scopes : []) {
           const demand = this.#demand.get(scope) ?? NO_DEMAND;
@@ -127,7 +128,31 @@ export class SimHolder extends SimObject<LeaseAccount> {
   }
 
   end(how: "finish" | "cancel", requestId: string, claim?: BlockClaim): void {
-    this.step((nowMs) => this.store.apply(this.protocol[how](this.store, requestId, nowMs, claim)));
+    this.step((nowMs) => {
+      this.store.apply(this.protocol[how](this.store, requestId, nowMs, claim));
+      if (how === "cancel") this.store.words.push({ id: requestId, says: how });
+    });
+  }
+
+  race(
+    requestId: string,
+    attempts: readonly number[],
+    claim: BlockClaim | undefined,
+    reply: (may: boolean) => void,
+  ): void {
+    this.step((nowMs) => {
+      const change = this.protocol.race(this.store, requestId, attempts, nowMs, claim);
+      this.store.apply(change);
+      this.afterwards(() => reply(change !== null));
+    });
+  }
+
+  elect(requestId: string, winner: number, reply: () => void): void {
+    this.step((nowMs) => {
+      this.store.apply(this.protocol.elect(this.store, requestId, winner, nowMs));
+      this.store.words.push({ id: requestId, says: "elect", winner });
+      this.afterwards(reply);
+    });
   }
 
   blocks(

@@ -14,6 +14,7 @@ import type {
   ReserveAnswer,
   ReserveAsk,
 } from "../../src/limits/messages.ts";
+import { awaitsWord } from "../../src/limits/reservation.ts";
 import { isHomeShort } from "../../src/limits/share.ts";
 import { expireBlocks, takeBlocks } from "./blocks.ts";
 import { SimObject } from "./object.ts";
@@ -84,14 +85,41 @@ export class SimHome extends SimObject<Account> {
       for (const message of reports) {
         const { change, stop: ends } = this.protocol.report(this.store, message, nowMs);
         this.store.apply(change);
+        this.store.words.push({ id: message.requestId, says: "report" });
         if (ends) stop.push(message.requestId);
+        const { deadlineMs, state } = change.reservation;
+        if (state === "open" && awaitsWord(change.reservation)) this.wakeBy(deadlineMs);
       }
       this.afterwards(() => reply(stop));
     });
   }
 
   end(how: "finish" | "cancel", requestId: string, claim?: BlockClaim): void {
-    this.step((nowMs) => this.store.apply(this.protocol[how](this.store, requestId, nowMs, claim)));
+    this.step((nowMs) => {
+      this.store.apply(this.protocol[how](this.store, requestId, nowMs, claim));
+      if (how === "cancel") this.store.words.push({ id: requestId, says: how });
+    });
+  }
+
+  race(
+    requestId: string,
+    attempts: readonly number[],
+    claim: BlockClaim | undefined,
+    reply: (may: boolean) => void,
+  ): void {
+    this.step((nowMs) => {
+      const change = this.protocol.race(this.store, requestId, attempts, nowMs, claim);
+      this.store.apply(change);
+      this.afterwards(() => reply(change !== null));
+    });
+  }
+
+  elect(requestId: string, winner: number, reply: () => void): void {
+    this.step((nowMs) => {
+      this.store.apply(this.protocol.elect(this.store, requestId, winner, nowMs));
+      this.store.words.push({ id: requestId, says: "elect", winner });
+      this.afterwards(reply);
+    });
   }
 
   blocks(

@@ -55,6 +55,11 @@ export class SimIsolate {
     return drawn;
   }
 
+  /** Another number for each isolate that there has been. */
+  get life(): number {
+    return this.#life;
+  }
+
   step(byMs: number): void {
     this.#clock.step(byMs);
   }

@@ -4,6 +4,7 @@ import { giveBack, giveBackAll, renewal, takeTerms } from "../../src/limits/leas
 import { renew, writeOff } from "../../src/limits/lease-home.ts";
 import { cancel, expire, finish, report, reserve } from "../../src/limits/ledger.ts";
 import { HOME_PURSE, LEASE_PURSE, softPurse } from "../../src/limits/purse.ts";
+import { elect, race } from "../../src/limits/race.ts";
 import { recalls, shareOf } from "../../src/limits/share.ts";
 import { asked, draw, due, ended, lost, took } from "../../src/limits/spender.ts";
 
@@ -17,6 +18,8 @@ export const PROTOCOL = {
   finish,
   cancel,
   expire,
+  race,
+  elect,
   settleTime,
   relimit,
   renew,
@@ -41,6 +44,8 @@ export const PROTOCOL = {
     twinMayWrite: false,
     /** Rows that a commit writes; the rest would live in memory only. */
     writesAccounts: true,
+    /** A row says which attempts race, and which lost. */
+    writesRaces: true,
     /** An answer is withheld until what it rests on is written. */
     answersBeforeWriting: false,
   },

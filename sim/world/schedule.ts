@@ -26,6 +26,8 @@ export interface Setting {
   readonly blocks: BlockSetting | null;
   /** Of all streams, this share loses its engine in any one second and is carried on by another. */
   readonly breakPerMille: number;
+  /** Of all streams, this share is late, and a second attempt is made at it. */
+  readonly racePerMille: number;
   readonly net: NetSetting;
   /** By location, the home first, then by location again for each further shard. */
   readonly driftPerMille: readonly number[];
@@ -97,6 +99,7 @@ export function settingOf(seed: number): Setting {
   // Of another sequence, so that what else a seed means does not hang on it.
   const sharing = randomFrom(seed ^ 0x7f4a7c15);
   const shards = sharing.chance(250) ? sharing.pick(holders > 3 ? [2] : [2, 2, 4]) : 1;
+  const racing = randomFrom(seed ^ 0x3c6ef372);
   const places = Array.from({ length: holders + 1 });
   const more = Array.from({ length: (shards - 1) * places.length });
   const stormy = random.chance(600);
@@ -111,6 +114,7 @@ export function settingOf(seed: number): Setting {
     weights: random.chance(250) ? WEIGHED : EVEN_WEIGHTS,
     blocks: random.chance(600) ? blocksOf(random) : null,
     breakPerMille: random.chance(300) ? random.int(1, 150) : 0,
+    racePerMille: racing.chance(400) ? racing.int(50, 800) : 0,
     net: {
       lossPerMille: stormy ? random.int(0, 200) : 0,
       duplicatePerMille: stormy ? random.int(0, 200) : 0,

@@ -5,6 +5,8 @@ import type { Book, Change } from "../../src/limits/book.ts";
 import type { Lease } from "../../src/limits/lease-home.ts";
 import type { Purse } from "../../src/limits/purse.ts";
 import type { Reservation } from "../../src/limits/reservation.ts";
+import type { Word } from "./ghost-race.ts";
+import type { Protocol } from "./protocol.ts";
 
 /** Usage that one transaction settled, for the ghost to check. */
 export interface Settled {
@@ -28,7 +30,11 @@ export class Store<P extends { readonly scope: string }> implements Book<P> {
   readonly touchedBlocks = new Set<string>();
   /** Reservations of the transaction under way that rest on the tenant's soft allowance. */
   readonly onTrust = new Set<string>();
-  readonly #writesAccounts: boolean;
+  /** Requests that the transaction under way counts in the usage table. */
+  counted: string[] = [];
+  /** What the transaction under way was told of requests. */
+  words: Word[] = [];
+  readonly #shell: Protocol["shell"];
   #accounts = new Map<string, P>();
   #reservations = new Map<string, Reservation>();
   #leases = new Map<string, Lease>();
@@ -43,10 +49,10 @@ export class Store<P extends { readonly scope: string }> implements Book<P> {
   #unwritten = new Map<string, P>();
   rowsWritten = 0;
 
-  constructor(record: TenantRecord, purse: Purse<P>, writesAccounts: boolean) {
+  constructor(record: TenantRecord, purse: Purse<P>, shell: Protocol["shell"]) {
     this.#record = record;
     this.purse = purse;
-    this.#writesAccounts = writesAccounts;
+    this.#shell = shell;
   }
 
   get record(): TenantRecord {
@@ -91,6 +97,7 @@ export class Store<P extends { readonly scope: string }> implements Book<P> {
     const tokens = settledTokens - (this.reservation(id)?.settledTokens ?? 0);
     this.#newReservations.set(id, change.reservation);
     this.touched.add(id);
+    if (change.counted) this.counted.push(id);
     if (tokens !== 0) this.settled.push({ id, scopes, tokens });
     if (change.block) this.#putBlock(change.block);
   }
@@ -115,7 +122,7 @@ export class Store<P extends { readonly scope: string }> implements Book<P> {
   }
 
   commit(): void {
-    const accounts = this.#writesAccounts ? this.#accounts : this.#unwritten;
+    const accounts = this.#shell.writesAccounts ? this.#accounts : this.#unwritten;
     for (const [scope, account] of this.#newAccounts) accounts.set(scope, account);
     for (const [id, reservation] of this.#newReservations) {
       this.#reservations.set(id, reservation);
@@ -144,6 +151,8 @@ export class Store<P extends { readonly scope: string }> implements Book<P> {
     this.touched.clear();
     this.touchedBlocks.clear();
     this.onTrust.clear();
+    this.words = [];
+    this.counted = [];
   }
 
   /** Memory is gone; everything is read from its rows again. */
@@ -153,11 +162,16 @@ export class Store<P extends { readonly scope: string }> implements Book<P> {
     for (const [scope, account] of this.#accounts) {
       this.#accounts.set(scope, JSON.parse(JSON.stringify(account)) as P);
     }
+    if (this.#shell.writesRaces) return;
+    for (const [id, reservation] of this.#reservations) {
+      const attempts = reservation.attempts.map(({ racing: _, lost: __, ...attempt }) => attempt);
+      this.#reservations.set(id, { ...reservation, attempts });
+    }
   }
 
   /** The same rows in an object of their own. */
   copy(): Store<P> {
-    const twin = new Store(this.record, this.purse, true);
+    const twin = new Store(this.record, this.purse, { ...this.#shell, writesAccounts: true });
     twin.#accounts = new Map(this.#accounts);
     twin.#reservations = new Map(this.#reservations);
     twin.#leases = new Map(this.#leases);

@@ -6,4 +6,6 @@ export class Tally {
   /** Of those: out of a block, by the isolate. */
   drawn = 0;
   refused = 0;
+  /** Second attempts that were made at an answer. */
+  raced = 0;
 }

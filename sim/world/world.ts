@@ -8,7 +8,8 @@ import type { ReserveAnswer } from "../../src/limits/messages.ts";
 import { Clients } from "./clients.ts";
 import { Clock } from "./clock.ts";
 import { Events } from "./events.ts";
-import { type Run, SimGate } from "./gate.ts";
+import { SimGate } from "./gate.ts";
+import { gateWorldOf } from "./gate-world.ts";
 import { Ghost } from "./ghost.ts";
 import { SimHolder } from "./holder.ts";
 import { SimHome } from "./home.ts";
@@ -16,6 +17,7 @@ import { type IsolateWorld, NO_BLOCKS, SimIsolate } from "./isolate.ts";
 import { Network } from "./network.ts";
 import type { Surroundings } from "./object.ts";
 import { PROTOCOL, type Protocol } from "./protocol.ts";
+import { Races } from "./races.ts";
 import { type Random, randomFrom } from "./random.ts";
 import {
   type Action,
@@ -47,10 +49,12 @@ export class World {
   readonly isolates: readonly SimIsolate[];
   readonly gates: readonly SimGate[];
   readonly ghost: Ghost;
+  readonly races: Races;
   readonly tally = new Tally();
   readonly setting: Setting;
   readonly #clients: Clients;
-  #healed = false;
+  /** From now on nothing fails. */
+  healed = false;
   #version = 1;
   #limits: Limits;
 
@@ -66,25 +70,27 @@ export class World {
     const around: Surroundings = {
       events: this.events,
       random: this.random,
-      crashPerMille: () => (this.#healed ? 0 : setting.crashPerMille),
+      crashPerMille: () => (this.healed ? 0 : setting.crashPerMille),
       twinMayWrite: protocol.shell.twinMayWrite,
       answersBeforeWriting: protocol.shell.answersBeforeWriting,
       committed: (region) => this.ghost.stepped(region),
       returned: (region) => this.ghost.returned(region),
     };
     const record = recordOf(setting.limits, setting, this.#version);
-    const writes = protocol.shell.writesAccounts;
-    this.home = new SimHome(0, clocks[0]!, new Store(record, protocol.homePurse, writes), around);
+    const { shell } = protocol;
+    this.home = new SimHome(0, clocks[0]!, new Store(record, protocol.homePurse, shell), around);
     this.holders = clocks.slice(1).map((clock, index) => {
       const place = this.sites.place(index + 1);
-      return new SimHolder(place, index + 1, clock, new Store(record, protocol.leasePurse, writes), around);
+      return new SimHolder(place, index + 1, clock, new Store(record, protocol.leasePurse, shell), around);
     });
     for (const object of [this.home, ...this.holders]) object.protocol = protocol;
     this.ghost = new Ghost(this.home, this.holders, setting.weights);
     this.#connect();
     const regions = Array.from({ length: this.sites.regions }, (_, region) => region);
-    this.gates = regions.map((region) => new SimGate(region, this.#gateWorld()));
+    const gateWorld = gateWorldOf(this);
+    this.gates = regions.map((region) => new SimGate(region, gateWorld));
     this.isolates = regions.map((region) => this.#isolate(region, protocol));
+    this.races = new Races(this, seed);
     this.#clients = new Clients(this);
   }
 
@@ -108,7 +114,7 @@ export class World {
 
   /** L1: with messages delivered and nobody asking, every lease closes and every bucket is full again. */
   rest(): void {
-    this.#healed = true;
+    this.healed = true;
     this.network.heal();
     this.run(QUIET_MS);
     const { store, clock } = this.home;
@@ -249,45 +255,6 @@ export class World {
       drew: (at, drawn) => this.ghost.drew(at, drawn),
     };
     return new SimIsolate(region, clock, protocol, world, { perSecond });
-  }
-
-  /** An engine died in mid-stream: mostly another goes on, in this region or another. */
-  #carryOn(region: number, run: Run): void {
-    if (this.random.chance(200)) return;
-    const elsewhere = this.random.chance(500) ? this.random.int(0, this.gates.length - 1) : region;
-    const rest: Run = {
-      ...run,
-      attempt: run.attempt + 1,
-      promptTokens: 0,
-      outputTokens: run.promptTokens + run.outputTokens - run.generatedTokens,
-      generatedTokens: 0,
-      ...{ state: "runs", retryIn: 0, retries: 0 },
-    };
-    this.events.after(this.random.int(20, 3_000), () => this.gates[elsewhere]!.start(rest));
-  }
-
-  #gateWorld(): ConstructorParameters<typeof SimGate>[1] {
-    const link = (region: number) => `gate:${region}`;
-    return {
-      after: (delayMs, run) => this.events.after(delayMs, run),
-      generated: (run: Run, tokens) => {
-        this.ghost.started(run);
-        run.generatedTokens += tokens;
-        this.ghost.made(run);
-      },
-      report: (region, at, reports, reply) => {
-        const send = (deliver: () => void) =>
-          this.network.send(link(region), this.sites.latencyMs(region, at), deliver);
-        send(() => this.object(at).report(reports, (stop) => send(() => reply(stop))));
-      },
-      finish: (region, at, { claim, id }) => {
-        const latencyMs = this.sites.latencyMs(region, at);
-        const end = () => this.object(at).end("finish", id, claim ?? undefined);
-        this.network.send(link(region), latencyMs, end);
-      },
-      breaks: () => !this.#healed && this.random.chance(this.setting.breakPerMille),
-      carryOn: (region, run) => this.#carryOn(region, run),
-    };
   }
 }
 

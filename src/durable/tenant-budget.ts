@@ -87,8 +87,12 @@ export class TenantBudget extends DurableObject<Env> {
   /** Usage so far, as gates tell it. Returns the requests that are to be stopped. */
   async report(reports: readonly BudgetReport[]): Promise<{ stop: string[] }> {
     if (!(await this.#serves()) || !this.#ledger.book.known) return { stop: [] };
-    if (this.#role.kind === "home") return this.#ledger.report(reports);
-    return this.#role.budget.report(reports, (work) => this.#later(work));
+    const { stop, deadlineMs } =
+      this.#role.kind === "home"
+        ? await this.#ledger.report(reports)
+        : await this.#role.budget.report(reports, (work) => this.#later(work));
+    this.#alarm.wakeBy(deadlineMs);
+    return { stop };
   }
 
   /** Whether a key works, for routes that cost nothing; also the models that it may use (null: all). */

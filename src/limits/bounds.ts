@@ -1,3 +1,5 @@
+import { OBJECT_CALL_TIMEOUT_MS } from "../bounds.ts";
+
 /** Bounds of blocks and of pace; those of budgets that others read too are in the bounds of all (src/bounds.ts). */
 
 /**
@@ -23,6 +25,13 @@ export const BLOCK_KEYS_MAX = 4_096;
 export const PACE_AHEAD_MAX_MS = 120_000;
 /** Home short, holders not: they are asked to give back, and it takes about this long until the home has it. */
 export const RECALL_WAIT_MS = 2_000;
+
+/**
+ * Both attempts at one answer have ended, and nobody has said which of them made it: that word may be on its way for as long
+ * as a call of an object takes (OBJECT_CALL_TIMEOUT_MS), and leaves when an attempt fails, which its gate reports at once.
+ * Twice that; then the costlier one pays. Without this the budget would wait a minute, as for a gate that fell silent.
+ */
+export const RACE_WORD_MS = 2 * OBJECT_CALL_TIMEOUT_MS;
 
 /**
  * What one object was measured to do in a second (docs/budgets.md), the lowest of the runs: requests that it is asked for,

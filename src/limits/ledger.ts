@@ -18,14 +18,13 @@ import type { BlockClaim, BudgetReport, ReserveAnswer, ReserveAsk } from "./mess
 import {
   awaited,
   difference,
-  elected,
   hasRun,
   holdAheadTokens,
   isHeardOf,
   isOver,
   isRacing,
-  likelyWinner,
   owedTokens,
+  presumed,
   type Reservation,
   reported,
   usageOf,
@@ -104,10 +103,11 @@ export function report<P>(
   // What nobody got yet is only held: should its replica fail, another makes the answer, which is paid for once.
   const unsent = message.unsent && !message.final;
   let after = unsent ? awaited(before, nowMs) : reported(before, message, nowMs);
+  // Its deadline passed before anything was heard of those that race: whoever is heard of first made the answer.
+  if (before.state !== "open" && nowMs >= before.deadlineMs) after = presumed(after);
   const fellTokens = usedTokens(before) - usedTokens(after);
   if (fellTokens > 0) throw new Error(`limits: usage of ${before.id} fell by ${fellTokens} tokens (I7)`);
   const settled = difference(usageOf(after), usageOf(before));
-  const counted = before.state !== "settled" && isOver(after);
   // It ran: from now on its request refills.
   const firstHeardOf = before.state === "open" && !hasRun(before) && hasRun(after);
   if (firstHeardOf) accounts = accounts.map((account) => purse.endRequest(account, true, 1));
@@ -120,7 +120,8 @@ export function report<P>(
     ({ accounts, reservation: after } = settleOwed(book, accounts, after, owedTokens(after, false)));
     const unsentTokens = unsent ? weightedUsage([{ ...message.usage, final: true }], after.weights) : 0;
     // What the prompt costs more if it turns out not to have been cached is held until that is known.
-    const heldBackTokens = owedTokens(after, true) - after.settledTokens + unsentTokens;
+    // So is what one of two that race is going to be charged.
+    const heldBackTokens = owedTokens(presumed(after), true) - after.settledTokens + unsentTokens;
     const aheadTokens = weighted(0, holdAheadTokens(message.tokensPerSecond), after.weights);
     const wanted = Math.max(0, heldBackTokens + aheadTokens - after.heldTokens);
     const more = Math.min(
@@ -135,6 +136,8 @@ export function report<P>(
     const nothingAhead = aheadTokens > 0 && after.heldTokens <= heldBackTokens;
     stop = book.record.tenant.overdraft === "stop" && nothingAhead;
   }
+  // Also of one that was void before it was heard of: its first report may be one of many.
+  const counted = before.state !== "settled" && after.state === "settled";
   const saved = counted ? weigh(message.saved, after.weights) : {};
   const block = known?.block ?? null;
   return { change: { accounts, reservation: after, block, settled, counted, ...saved }, stop };
@@ -173,9 +176,9 @@ export function cancel<P>(
 export function expire<P>(book: Book<P>, requestId: string, nowMs: number): Change<P> | null {
   const open = book.reservation(requestId);
   if (open?.state !== "open" || open.deadlineMs > nowMs) return null;
-  // The edge died before it could say who made the answer.
-  const winner = likelyWinner(open);
-  const before = winner === null ? open : (elected(open, winner) ?? open);
+  // The edge died before it could say who made the answer. Where nothing was heard of either, a late report decides.
+  // Its time is over for good, also for a clock that steps back.
+  const before = { ...presumed(open), deadlineMs: 0 };
   return { ...closed(book, before, nowMs), settled: difference(usageOf(before), usageOf(open)) };
 }
 

@@ -1,7 +1,7 @@
 import { accountsOf, type Book, type Change, NO_USAGE } from "./book.ts";
 import { close, found, settleOwed } from "./ledger.ts";
 import type { BlockClaim } from "./messages.ts";
-import { difference, elected, isOver, owedTokens, raced, usageOf } from "./reservation.ts";
+import { difference, elected, isHeardOf, isOver, owedTokens, raced, usageOf } from "./reservation.ts";
 
 /**
  * Two attempts are to run for the same answer, of which one will be charged. Null: no, since what a gate has reported of
@@ -35,7 +35,7 @@ export function elect<P>(book: Book<P>, requestId: string, winner: number, nowMs
     return { ...settling, block: null, settled, counted: false };
   }
   // Of one that was closed while they raced, what is on the bill from now on is taken from the accounts too.
-  const state = after.state === "void" && !isOver(after) ? "void" : "settled";
-  const counted = isOver(after) && before.state !== "settled";
+  const state = after.state === "void" && !isHeardOf(after) ? "void" : "settled";
+  const counted = before.state !== "settled" && state === "settled";
   return { ...close(book, accounts, after, state), block: null, settled, counted };
 }

@@ -1,6 +1,7 @@
 import { REPORT_SILENCE_MAX_MS, RESERVE_AHEAD_MIN_TOKENS, RESERVE_AHEAD_MS } from "../bounds.ts";
 import type { Weights } from "../catalogue.ts";
 import type { Usage } from "../contract/report.ts";
+import { RACE_WORD_MS } from "./bounds.ts";
 import { weightedUsage } from "./weights.ts";
 
 /**
@@ -56,7 +57,7 @@ function counts({ racing, lost }: Attempt): boolean {
   return racing !== true && lost !== true;
 }
 
-export function isRacing({ attempts }: Reservation): boolean {
+export function isRacing({ attempts }: Pick<Reservation, "attempts">): boolean {
   return attempts.some(({ racing }) => racing);
 }
 
@@ -127,11 +128,17 @@ export function reported(reservation: Reservation, report: AttemptReport, nowMs:
     outputTokens: Math.max(before.outputTokens, report.usage.outputTokens),
     final: before.final || report.final,
   };
-  return {
-    ...reservation,
-    attempts,
-    deadlineMs: Math.max(reservation.deadlineMs, nowMs + REPORT_SILENCE_MAX_MS),
-  };
+  return { ...reservation, attempts, deadlineMs: nextDeadlineMs(reservation, attempts, nowMs) };
+}
+
+/**
+ * Once nothing but word of who made the answer is waited for, it is soon; no repeated report puts that off. Nor does any put
+ * off what is over.
+ */
+function nextDeadlineMs(before: Reservation, attempts: readonly Attempt[], nowMs: number): number {
+  if (before.state !== "open") return before.deadlineMs;
+  if (!awaitsWord({ attempts })) return Math.max(before.deadlineMs, nowMs + REPORT_SILENCE_MAX_MS);
+  return awaitsWord(before) ? before.deadlineMs : nowMs + RACE_WORD_MS;
 }
 
 /** The reservation after word of an answer that nobody has yet: it lives on, nothing is settled. */
@@ -143,12 +150,22 @@ export function awaited(reservation: Reservation, nowMs: number): Reservation {
 }
 
 /**
- * True once its latest attempt has ended. An earlier one is superseded, even if its gate died silently. While the latest
- * two race, nothing is over: who made the answer is to be said first.
+ * True once its latest attempt has ended. An earlier one is superseded, even if its gate died silently. While two race,
+ * nothing is over: who made the answer is to be said first, also where others came after them.
  */
-export function isOver({ attempts }: Reservation): boolean {
-  const last = attempts.findLast(({ lost }) => !lost);
-  return last?.final === true && !last.racing;
+export function isOver({ attempts }: Pick<Reservation, "attempts">): boolean {
+  return latestOf(attempts)?.final === true && !isRacing({ attempts });
+}
+
+/** True when all has ended, and only who made the answer is not known. Where that word was lost, it never comes. */
+export function awaitsWord({ attempts }: Pick<Reservation, "attempts">): boolean {
+  const last = latestOf(attempts);
+  if (last?.final !== true || isOver({ attempts })) return false;
+  return !last.racing || attempts.every(({ final, racing }) => !racing || final);
+}
+
+function latestOf(attempts: readonly Attempt[]): Attempt | undefined {
+  return attempts.findLast(({ lost }) => !lost);
 }
 
 /** The reservation with attempts that race; null when something is on the bill already of one that would. */
@@ -174,14 +191,23 @@ export function elected(reservation: Reservation, winner: number): Reservation |
   return { ...reservation, attempts };
 }
 
-/** Who pays where nobody said who made the answer: of those that race, the one that cost most. Null: none races. */
+/**
+ * Who pays where nobody said who made the answer: of those that race and were heard of, the one that cost most. Null where
+ * there is none.
+ */
 export function likelyWinner({ attempts }: Reservation): number | null {
   let most: number | null = null;
   const cost = (index: number) => attempts[index]!.promptTokens + attempts[index]!.outputTokens;
-  for (const [index, { racing }] of attempts.entries()) {
-    if (racing && (most === null || cost(index) > cost(most))) most = index;
+  for (const [index, { racing, unheard }] of attempts.entries()) {
+    if (racing && !unheard && (most === null || cost(index) > cost(most))) most = index;
   }
   return most;
+}
+
+/** The reservation as it would be if nobody ever said who made the answer. */
+export function presumed(reservation: Reservation): Reservation {
+  const winner = likelyWinner(reservation);
+  return winner === null ? reservation : (elected(reservation, winner) ?? reservation);
 }
 
 /** Output tokens that a running request should hold: the next seconds at its own pace. */

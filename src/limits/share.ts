@@ -36,10 +36,13 @@ export function shareOf(parties: Parties & { readonly holder: string }, nowMs: n
 export function recalls(parties: Parties, nowMs: number): { holder: string; keepTokens: number }[] {
   const { account, leases, homeShortMs } = parties;
   const active = leases.filter((lease) => isActive(lease, nowMs));
-  if (!isRecent(homeShortMs, nowMs) && !active.some(isShort)) return [];
+  const homeShort = isRecent(homeShortMs, nowMs);
+  // As for its share: what counts is that another one is short, whether the holder would like to have more as well or not.
+  const othersShort = (lease: Lease) =>
+    homeShort || active.some((other) => other !== lease && isShort(other));
   const keepTokens = partOf(account, active.length + 1);
   return active
-    .filter((lease) => outstanding(lease).tokens > keepTokens && lease.shortTokens === 0)
+    .filter((lease) => outstanding(lease).tokens > keepTokens && othersShort(lease))
     .map(({ holder }) => ({ holder, keepTokens }));
 }
 

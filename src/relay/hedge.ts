@@ -58,6 +58,8 @@ export async function callOrHedge(
     return raced(exchange, reservation, first, other);
   }
   second.release("not_used");
+  // Its answer may be what was lost: there is one attempt, and nobody has to wait for word of another.
+  exchange.ctx.waitUntil(reservation.elect(first.attempt));
   return callsOf([await first.ran]);
 }
 

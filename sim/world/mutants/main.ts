@@ -1,6 +1,7 @@
 import { parseArgs } from "node:util";
+import { firstFailureOf, jobsFrom } from "../jobs.ts";
 import { MUTANTS } from "../mutants.ts";
-import { firstFailure, shrunk } from "../search.ts";
+import { shrunk } from "../search.ts";
 
 /**
  * `npm run sim:mutants`: the protocol with one thing wrong at a time. Each must be caught; the table says by which seed
@@ -10,18 +11,26 @@ const { values } = parseArgs({
   options: {
     schedules: { type: "string", default: "4000" },
     seed: { type: "string", default: "1" },
+    /** Threads; as many as there are cores. */
+    jobs: { type: "string" },
     /** Only mutants whose name has this in it. */
     name: { type: "string", default: "" },
   },
 });
 const PLAYED = MUTANTS.filter(({ name }) => name.includes(values.name));
 const seed = Number(values.seed);
+const jobs = jobsFrom(values.jobs);
+if (jobs === null) {
+  console.error("npm run sim:mutants -- [--schedules N] [--seed S] [--jobs J] [--name PART]");
+  process.exit(2);
+}
 let survivors = 0;
 
 console.log("| mutant | what is wrong | smallest seed | actions | caught by |");
 console.log("|---|---|---|---|---|");
-for (const { name, wrong, protocol } of PLAYED) {
-  const failure = firstFailure(seed, Number(values.schedules), protocol);
+for (const mutant of PLAYED) {
+  const { name, wrong, protocol } = mutant;
+  const failure = await firstFailureOf({ first: seed, count: Number(values.schedules), jobs, mutant });
   if (failure === null) {
     survivors += 1;
     console.log(`| ${name} | ${wrong} | – | – | **nothing** |`);

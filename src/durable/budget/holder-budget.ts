@@ -59,7 +59,7 @@ export class HolderBudget {
   async report(
     reports: readonly BudgetReport[],
     later: (work: Promise<unknown>) => void,
-  ): Promise<{ stop: string[] }> {
+  ): ReturnType<LedgerShell<LeaseAccount>["report"]> {
     const { book } = this.ledger;
     const answer = await this.ledger.report(reports, (reservation, settledTokens, nowMs) => {
       for (const scope of reservation.state === "open" ? reservation.scopes : []) {

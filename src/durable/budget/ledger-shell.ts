@@ -14,7 +14,7 @@ import type {
 } from "../../limits/messages.ts";
 import type { Purse } from "../../limits/purse.ts";
 import { elect, race } from "../../limits/race.ts";
-import type { Reservation } from "../../limits/reservation.ts";
+import { awaitsWord, type Reservation } from "../../limits/reservation.ts";
 import { Tick } from "../tick.ts";
 import { type AccountRows, TenantBook } from "./tenant-book.ts";
 import type { Scoped } from "./writes.ts";
@@ -74,18 +74,27 @@ export class LedgerShell<P extends Scoped> {
     });
   }
 
-  /** `seen` is told of each reservation after its report, and of the tokens that the report settled. */
-  report(reports: readonly BudgetReport[], seen?: Settled): Promise<{ stop: string[] }> {
+  /**
+   * `seen` is told of each reservation after its report, and of the tokens that the report settled. `deadlineMs`: a
+   * reservation runs out sooner than it did, or null.
+   */
+  report(
+    reports: readonly BudgetReport[],
+    seen?: Settled,
+  ): Promise<{ stop: string[]; deadlineMs: number | null }> {
     return this.run((nowMs) => {
       const stop: string[] = [];
+      let soonestMs = Infinity;
       for (const message of reports) {
         const before = this.book.reservation(message.requestId)?.settledTokens ?? 0;
         const { change, stop: ends } = report(this.book, message, nowMs);
         this.book.apply(change, nowMs);
         seen?.(change.reservation, change.reservation.settledTokens - before, nowMs);
         if (ends) stop.push(message.requestId);
+        const { deadlineMs, state } = change.reservation;
+        if (state === "open" && awaitsWord(change.reservation)) soonestMs = Math.min(soonestMs, deadlineMs);
       }
-      return { stop };
+      return { stop, deadlineMs: soonestMs < Infinity ? soonestMs : null };
     });
   }
 

@@ -47,6 +47,15 @@ describe("shares", () => {
     expect(shareOf({ ...alone, holder: "weur" }, NOW_MS).tokens).toBe(4_500);
   });
 
+  it("are called back from one that wants more itself where the home or another is short, and not for its own sake", () => {
+    const greedy = lease("weur", 8_000, 500);
+    expect(recalls(parties([greedy], NOW_MS), NOW_MS)).toEqual([{ holder: "weur", keepTokens: 4_500 }]);
+    expect(recalls(parties([greedy, lease("apac", 0, 700)]), NOW_MS)).toEqual([
+      { holder: "weur", keepTokens: 3_000 },
+    ]);
+    expect(recalls(parties([greedy, lease("apac", 0, 0)]), NOW_MS)).toEqual([]);
+  });
+
   it("hold places to an equal part as well when somebody lacks one", () => {
     const all = [lease("weur", 0, 0), { ...lease("apac", 0, 0), shortSlots: 2 }];
     const limits = { concurrentRequests: 12 };

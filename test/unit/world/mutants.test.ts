@@ -11,6 +11,9 @@ const QUICK = [
   "report-settles-twice",
   "memory-only-draw",
   "stale-twin-writes",
+  "both-attempts-charged",
+  "elect-charges-again",
+  "one-final-ends-race",
 ];
 
 describe("a protocol with one thing wrong", () => {
