@@ -8,6 +8,7 @@ import { outstanding } from "../../src/limits/lease-home.ts";
 import { slotAt } from "../../src/limits/window.ts";
 import { IN_BLOCKS } from "./mutants/blocks.ts";
 import { forgetful, type Mutant, mutant } from "./mutants/mutant.ts";
+import { OF_PACE } from "./mutants/paces.ts";
 import { PROTOCOL } from "./protocol.ts";
 
 const { homePurse, leasePurse, shell } = PROTOCOL;
@@ -231,6 +232,7 @@ export const MUTANTS: readonly Mutant[] = [
   ...AT_HOLDERS,
   ...IN_THE_LEDGER,
   ...IN_BLOCKS,
+  ...OF_PACE,
   ...IN_THE_SHELL,
 ];
 

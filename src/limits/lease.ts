@@ -1,3 +1,5 @@
+import type { Pace } from "./pace.ts";
+
 /**
  * Leases: parts of a home's budget that another location spends without asking. Everything that home and holder tell
  * each other is cumulative: granted, settled and returned only ever grow, so a message that is lost, repeated, late
@@ -60,6 +62,10 @@ export interface Renewal {
   readonly returned: Quantity;
   /** What it would like to have outstanding: what running requests hold, and what is to be free for new ones. */
   readonly want: Quantity;
+  /** Of the streams that run on it: a gauge, where all else is cumulative. Absent from a holder of a version before. */
+  readonly pace?: Pace;
+  /** What they hold: the same. */
+  readonly heldTokens?: number;
 }
 
 /** What the home answers. */
@@ -78,6 +84,10 @@ export interface LeaseTerms {
   readonly keepTokens: number | null;
   /** The same for places among concurrent requests, but in all: those of running ones are among them. */
   readonly keepSlots: number | null;
+  /** What of the rate the holder's streams may count on: a gauge. Null where there is no rate; absent from a home of a version before. */
+  readonly ratePerMinute?: number | null;
+  /** What a request of this account uses; 0: not known. */
+  readonly meanTokens?: number;
 }
 
 /** The part of each that is above zero. */

@@ -17,7 +17,15 @@ import {
   usageFrom,
 } from "./rows.ts";
 import { addSaved, savedRows } from "./saved.ts";
-import { addUsage, type Scoped, writeAccount, writeBlock, writeLease, writeReservation } from "./writes.ts";
+import {
+  addUsage,
+  leaseFrom,
+  type Scoped,
+  writeAccount,
+  writeBlock,
+  writeLease,
+  writeReservation,
+} from "./writes.ts";
 
 /** How one kind of purse becomes rows. */
 export interface AccountRows<P> {
@@ -266,7 +274,7 @@ export class TenantBook<P extends Scoped> implements Book<P> {
       scope === undefined
         ? this.#sql.exec<{ body: string }>("SELECT body FROM leases")
         : this.#sql.exec<{ body: string }>("SELECT body FROM leases WHERE scope = ?", scope);
-    return rows.toArray().map((row) => JSON.parse(row.body) as Lease);
+    return rows.toArray().map(({ body }) => leaseFrom(body));
   }
 
   putLease(lease: Lease): void {
