@@ -54,6 +54,31 @@ describe("shares", () => {
     expect(shareOf({ ...alone, ...WEUR }, NOW_MS).tokens).toBe(4_500);
   });
 
+  it("leave running streams what they hold and will need, and divide the rest", () => {
+    const busy = { pace: { tokensPerSecond: 200, streams: 10, meanTokens: 500 }, heldTokens: 1_400 };
+    const all = [{ ...lease("weur", 4_000, 0), ...busy }, lease("apac", 0, 700)];
+    const message = { ...WEUR.message, ...busy };
+    // Of 9,000 its streams need 1,400 and three seconds of 200; then 7,000 are divided by three.
+    expect(shareOf({ ...parties(all), message, homeRequests: 0 }, NOW_MS).tokens).toBe(4_333);
+    expect(recalls(parties([{ ...lease("weur", 5_000, 0), ...busy }, all[1]!]), NOW_MS)).toEqual([
+      { holder: "weur", keepTokens: 4_333 },
+    ]);
+    expect(recalls(parties([{ ...lease("weur", 4_300, 0), ...busy }, all[1]!]), NOW_MS)).toEqual([]);
+  });
+
+  it("are by need where there is not enough for all that runs", () => {
+    const busy = (tokensPerSecond: number) => ({
+      pace: { tokensPerSecond, streams: 10, meanTokens: 500 },
+      heldTokens: 3 * tokensPerSecond,
+    });
+    const all = [
+      { ...lease("weur", 0, 0), ...busy(1_000) },
+      { ...lease("apac", 0, 700), ...busy(3_000) },
+    ];
+    const message = { ...WEUR.message, ...busy(1_000) };
+    expect(shareOf({ ...parties(all), message, homeRequests: 0 }, NOW_MS).tokens).toBe(9_000 / 4);
+  });
+
   it("hold places to an equal part as well when somebody lacks one", () => {
     const all = [lease("weur", 0, 0), { ...lease("apac", 0, 0), shortSlots: 2 }];
     const limits = { concurrentRequests: 12 };
