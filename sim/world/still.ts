@@ -1,4 +1,4 @@
-import type { Pace } from "../../src/limits/pace.ts";
+import type { Pace } from "../../src/limits/lease.ts";
 import type { SimHolder } from "./holder.ts";
 import type { SimHome } from "./home.ts";
 import { check } from "./violation.ts";

@@ -3,16 +3,8 @@ import type { Limits } from "../catalogue.ts";
 import { type Dimension, type Failure, type LimitScope, told } from "../errors.ts";
 import { RECALL_WAIT_MS } from "./bounds.ts";
 import { accrue, available, type Bucket, fullBucket, take, waitMs } from "./bucket.ts";
-import { NONE, type Quantity } from "./lease.ts";
-import {
-  aheadTokens,
-  type Elsewhere,
-  learnt,
-  NO_PACE,
-  NOTHING_ELSEWHERE,
-  type Pace,
-  repaced,
-} from "./pace.ts";
+import { NONE, type Pace, type Quantity } from "./lease.ts";
+import { aheadTokens, type Elsewhere, learnt, NO_PACE, NOTHING_ELSEWHERE, repaced } from "./pace.ts";
 import { type DayWindow, emptyWindow, roll, slotAt, spend, spentTokens, windowWaitMs } from "./window.ts";
 
 /**

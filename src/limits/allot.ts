@@ -1,8 +1,8 @@
 import { LEASE_TTL_MS } from "../bounds.ts";
 import { PACE_AHEAD_MAX_MS } from "./bounds.ts";
-import type { Renewal } from "./lease.ts";
+import type { Pace, Renewal } from "./lease.ts";
 import type { Lease } from "./lease-home.ts";
-import { type Elsewhere, NO_PACE, type Pace, together } from "./pace.ts";
+import { type Elsewhere, NO_PACE, together } from "./pace.ts";
 
 /**
  * How a home divides its rate among all who admit streams that it has to feed: its own objects and every lease holder. The

@@ -7,12 +7,13 @@ import {
   type LeaseTerms,
   minus,
   NONE,
+  type Pace,
   plus,
   positive,
   type Quantity,
   type Renewal,
 } from "./lease.ts";
-import { aheadTokens, learnt, NO_PACE, type Pace, repaced } from "./pace.ts";
+import { aheadTokens, learnt, NO_PACE, repaced } from "./pace.ts";
 
 /**
  * A holder's side of one lease: what a location other than the home may spend of one scope. Pure; the same operations

@@ -9,12 +9,13 @@ import {
   type LeaseTerms,
   minus,
   NONE,
+  type Pace,
   plus,
   positive,
   type Quantity,
   type Renewal,
 } from "./lease.ts";
-import { NO_PACE, type Pace } from "./pace.ts";
+import { NO_PACE } from "./pace.ts";
 import { spend } from "./window.ts";
 
 /** From admission to the last token, with one per cent of drift on either clock. */

@@ -1,5 +1,3 @@
-import type { Pace } from "./pace.ts";
-
 /**
  * Leases: parts of a home's budget that another location spends without asking. Everything that home and holder tell
  * each other is cumulative: granted, settled and returned only ever grow, so a message that is lost, repeated, late
@@ -47,6 +45,15 @@ export function furthest(one: Quantity, other: Quantity): Quantity {
     requests: Math.max(one.requests, other.requests),
     slots: Math.max(one.slots, other.slots),
   };
+}
+
+/** How fast an account's running streams use tokens, and how much one request uses in the end. In weighted tokens. */
+export interface Pace {
+  /** All running streams together, by their last reports. */
+  readonly tokensPerSecond: number;
+  readonly streams: number;
+  /** What a request uses from its first token to its last: a moving average. 0: none has ended yet. */
+  readonly meanTokens: number;
 }
 
 /** What a holder tells the home, and asks of it. */

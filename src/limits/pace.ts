@@ -1,18 +1,6 @@
 import { LEASE_TTL_MS, RESERVE_AHEAD_MS } from "../bounds.ts";
 import { PACE_AHEAD_MAX_MS } from "./bounds.ts";
-
-/**
- * How fast an account's running streams use tokens, and how much one request uses in the end. Admission reserves only a
- * first step of each stream, so without this it would let in more streams than the rate can feed, and all of them would
- * run into debt. In weighted tokens.
- */
-export interface Pace {
-  /** All running streams together, by their last reports. */
-  readonly tokensPerSecond: number;
-  readonly streams: number;
-  /** What a request uses from its first token to its last: a moving average. 0: none has ended yet. */
-  readonly meanTokens: number;
-}
+import type { Pace } from "./lease.ts";
 
 export const NO_PACE: Pace = { tokensPerSecond: 0, streams: 0, meanTokens: 0 };
 
@@ -63,7 +51,8 @@ export function together(paces: readonly Pace[]): Pace {
 }
 
 /**
- * Tokens that admission leaves to what runs now. First, what it will use beyond the refill until as much time has passed as
+ * Tokens that admission leaves to what runs now: it reserves only a first step of each stream, so without this it would let in
+ * more streams than the rate can feed, and all of them would run into debt. First, what it will use beyond the refill until as much time has passed as
  * one stream takes: the level falls by (pace − rate) a second, and streams that are not followed by others end within
  * their length, so a level above this never falls below zero for long. Second, what its next extensions ask for. At home the
  * first counts what leases use elsewhere, since the same refill feeds it; the second they hold themselves.

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { HOME_ROWS, LEASE_ROWS } from "../../src/durable/budget/account-rows.ts";
-import { leaseFrom } from "../../src/durable/budget/writes.ts";
+import { leaseFrom } from "../../src/durable/budget/lease-rows.ts";
 import { newAccount } from "../../src/limits/account.ts";
 import { newLease } from "../../src/limits/lease-holder.ts";
 import { NO_PACE, NOTHING_ELSEWHERE } from "../../src/limits/pace.ts";

@@ -1,7 +1,5 @@
 import type { Block } from "../../limits/block.ts";
-import type { Lease } from "../../limits/lease-home.ts";
 import type { UsageRow } from "../../limits/messages.ts";
-import { NO_PACE } from "../../limits/pace.ts";
 import type { Reservation } from "../../limits/reservation.ts";
 
 /** How the parts of a tenant's book become rows (rows.ts). Each runs inside the transaction of its turn. */
@@ -49,23 +47,6 @@ export function writeBlock(sql: SqlStorage, block: Block): void {
     block.heldTokens,
     block.state,
   );
-}
-
-export function writeLease(sql: SqlStorage, lease: Lease): void {
-  sql.exec(
-    "INSERT OR REPLACE INTO leases (holder, scope, body) VALUES (?, ?, ?)",
-    lease.holder,
-    lease.scope,
-    JSON.stringify(lease),
-  );
-}
-
-type Gauges = "pace" | "heldTokens" | "wantedRequests" | "ratePerMinute";
-
-/** A row of a version before has no gauges. */
-export function leaseFrom(body: string): Lease {
-  const lease = JSON.parse(body) as Omit<Lease, Gauges> & Partial<Pick<Lease, Gauges>>;
-  return { pace: NO_PACE, heldTokens: 0, wantedRequests: 0, ratePerMinute: null, ...lease };
 }
 
 /** Adds to the row of one key, model and day. */

@@ -4,10 +4,10 @@ import { LEASE_TTL_MS } from "../../../src/bounds.ts";
 import { type Account, newAccount, refusal } from "../../../src/limits/account.ts";
 import { type Allotment, allot, besides, type Dividing, elsewhereOf } from "../../../src/limits/allot.ts";
 import { PACE_AHEAD_MAX_MS } from "../../../src/limits/bounds.ts";
-import { NONE, type Quantity } from "../../../src/limits/lease.ts";
+import { NONE, type Pace, type Quantity } from "../../../src/limits/lease.ts";
 import * as holder from "../../../src/limits/lease-holder.ts";
 import { type Lease, leasedOut, renew } from "../../../src/limits/lease-home.ts";
-import { NO_PACE, type Pace } from "../../../src/limits/pace.ts";
+import { NO_PACE } from "../../../src/limits/pace.ts";
 import { shareOf } from "../../../src/limits/share.ts";
 
 const NOW_MS = 1_000_000;
