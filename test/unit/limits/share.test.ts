@@ -88,7 +88,7 @@ describe("shares", () => {
 
   it("hold places to an equal part while more of them are out than a lowered limit has", () => {
     const { account, ...rest } = parties([lease("weur", 0, 0)]);
-    const out = { ...rest, account: { ...account, open: 3, leased: { ...NONE, slots: 9 } }, holder: "weur" };
+    const out = { ...rest, account: { ...account, open: 3, leased: { ...NONE, slots: 9 } }, ...WEUR };
     expect(shareOf({ ...out, limits: { concurrentRequests: 10 } }, NOW_MS)).toMatchObject({
       slots: 5,
       othersShort: true,
