@@ -2,7 +2,7 @@ import type { TenantRecord } from "../../src/catalogue.ts";
 import { type Account, newAccount } from "../../src/limits/account.ts";
 import type { Sizing } from "../../src/limits/block.ts";
 import { limitsOf } from "../../src/limits/book.ts";
-import { type Demand, demanded, earnsLease, NO_DEMAND } from "../../src/limits/demand.ts";
+import { type Demand, demanded, earnsLease, NO_DEMAND, wanted } from "../../src/limits/demand.ts";
 import type { LeaseTerms, Renewal } from "../../src/limits/lease.ts";
 import { writeOffMs } from "../../src/limits/lease-home.ts";
 import type {
@@ -131,6 +131,10 @@ export class SimHome extends SimObject<Account> {
     this.step((nowMs) => {
       const { answer, deadlineMs } = takeBlocks(this.store, this.protocol, ask, told, sizing, nowMs);
       this.wakeBy(deadlineMs);
+      if (answer.ok) {
+        const demand = this.#demand.get(PLACES[0]!) ?? NO_DEMAND;
+        this.#demand.set(PLACES[0]!, demanded(demand, answer.tokens, nowMs, answer.requests));
+      }
       this.afterwards(() => reply(answer));
     });
   }
@@ -168,11 +172,12 @@ export class SimHome extends SimObject<Account> {
 
   #renewOne(message: Renewal, nowMs: number): LeaseTerms {
     const { scope, holder } = message;
+    const homeRequests = wanted(this.#demand.get(PLACES[0]!) ?? NO_DEMAND, nowMs).requests;
     const limits = limitsOf(this.store.record, scope);
     const account = this.store.account(scope) ?? newAccount(scope, limits, nowMs);
     const leases = this.store.leases(scope);
     const share = this.protocol.shareOf(
-      { account, leases, limits, holder, homeShortMs: this.#shortMs },
+      { account, leases, limits, message, homeRequests, homeShortMs: this.#shortMs },
       nowMs,
     );
     const known = this.store.lease(holder, scope);

@@ -8,6 +8,7 @@ import { outstanding } from "../../src/limits/lease-home.ts";
 import { slotAt } from "../../src/limits/window.ts";
 import { IN_BLOCKS } from "./mutants/blocks.ts";
 import { forgetful, type Mutant, mutant } from "./mutants/mutant.ts";
+import { OF_PACE } from "./mutants/paces.ts";
 import { IN_RACES } from "./mutants/races.ts";
 import { PROTOCOL } from "./protocol.ts";
 
@@ -233,6 +234,7 @@ export const MUTANTS: readonly Mutant[] = [
   ...IN_THE_LEDGER,
   ...IN_BLOCKS,
   ...IN_RACES,
+  ...OF_PACE,
   ...IN_THE_SHELL,
 ];
 

@@ -30,6 +30,7 @@ import {
   settingOf,
 } from "./schedule.ts";
 import { Sites } from "./sites.ts";
+import { checkStill } from "./still.ts";
 import { Store } from "./store.ts";
 import { Tally } from "./tally.ts";
 import { recordOf } from "./tenant.ts";
@@ -139,6 +140,7 @@ export class World {
         check(isClosed(lease), "L1", () => `${holder.place} never closed ${JSON.stringify(lease)}`);
       }
     }
+    checkStill(this.home, this.holders);
   }
 
   load(region: number, load: Load): void {

@@ -3,8 +3,8 @@ import type { Limits } from "../catalogue.ts";
 import { type Dimension, type Failure, type LimitScope, told } from "../errors.ts";
 import { RECALL_WAIT_MS } from "./bounds.ts";
 import { accrue, available, type Bucket, fullBucket, take, waitMs } from "./bucket.ts";
-import { NONE, type Quantity } from "./lease.ts";
-import { aheadTokens, learnt, NO_PACE, type Pace, repaced } from "./pace.ts";
+import { NONE, type Pace, type Quantity } from "./lease.ts";
+import { aheadTokens, type Elsewhere, learnt, NO_PACE, NOTHING_ELSEWHERE, repaced } from "./pace.ts";
 import { type DayWindow, emptyWindow, roll, slotAt, spend, spentTokens, windowWaitMs } from "./window.ts";
 
 /**
@@ -26,6 +26,8 @@ export interface Account {
   readonly pace: Pace;
   /** What leases hold of it elsewhere: granted, and neither settled nor returned. */
   readonly leased: Quantity;
+  /** What those leases use a second. */
+  readonly elsewhere: Elsewhere;
 }
 
 /** What admission asks of each of its accounts at once. */
@@ -47,6 +49,7 @@ export function newAccount(scope: string, limits: Limits, nowMs: number): Accoun
     open: 0,
     pace: NO_PACE,
     leased: NONE,
+    elsewhere: NOTHING_ELSEWHERE,
   };
 }
 
@@ -122,7 +125,7 @@ export function refusal(account: Account, limits: Limits, ask: Ask, nowMs: numbe
     );
   }
   const held = account.heldTokens + account.leased.tokens;
-  const spare = available(account.tokens) - aheadTokens(account.pace, tokensPerMinute ?? Infinity);
+  const spare = spareTokens(account, tokensPerMinute ?? Infinity, nowMs);
   if (tokensPerMinute !== undefined && spare < ask.tokens) {
     const used = tokensPerMinute - Math.max(spare, 0);
     limited(
@@ -139,6 +142,11 @@ export function refusal(account: Account, limits: Limits, ask: Ask, nowMs: numbe
     limited("tokens_per_day", tokensPerDay, used, ask.tokens, retryAfterMs);
   }
   return refusals.length === 0 ? null : refusals.reduce(latest);
+}
+
+/** What admission may take: the level without what running streams, here and on leases, are to have. */
+function spareTokens({ elsewhere, pace, tokens }: Account, perMinute: number, nowMs: number): number {
+  return available(tokens) - aheadTokens(pace, perMinute, elsewhere, nowMs);
 }
 
 /** Until the account may have enough tokens for what was refused. */
@@ -177,13 +185,11 @@ export function admit(account: Account, tokens: number, requests: number): Accou
 }
 
 /** What could be admitted now; infinite where there is no limit, below zero in debt. */
-export function room(account: Account, limits: Limits): Quantity {
+export function room(account: Account, limits: Limits, nowMs: number): Quantity {
   const { tokensPerMinute, tokensPerDay, requestsPerMinute, concurrentRequests } = limits;
   return {
     tokens: Math.min(
-      tokensPerMinute === undefined
-        ? Infinity
-        : available(account.tokens) - aheadTokens(account.pace, tokensPerMinute),
+      tokensPerMinute === undefined ? Infinity : spareTokens(account, tokensPerMinute, nowMs),
       tokensPerDay === undefined ? Infinity : tokensPerDay - committed(account),
     ),
     requests: requestsPerMinute === undefined ? Infinity : available(account.requests),

@@ -7,12 +7,13 @@ import {
   type LeaseTerms,
   minus,
   NONE,
+  type Pace,
   plus,
   positive,
   type Quantity,
   type Renewal,
 } from "./lease.ts";
-import { nextTokens } from "./pace.ts";
+import { aheadTokens, learnt, NO_PACE, repaced } from "./pace.ts";
 
 /**
  * A holder's side of one lease: what a location other than the home may spend of one scope. Pure; the same operations
@@ -36,8 +37,10 @@ export interface LeaseAccount {
   readonly heldRequests: number;
   /** Requests that run, and places that blocks hold. */
   readonly open: number;
-  /** Of all streams that run on it together, in weighted tokens. */
-  readonly tokensPerSecond: number;
+  /** Of the streams that run on it. */
+  readonly pace: Pace;
+  /** What of the home's rate they may count on, by the latest terms; null: not known, or there is none. */
+  readonly ratePerMinute: number | null;
   /** On this object's clock; after it nothing new is admitted or extended. */
   readonly deadlineMs: number;
   /** The latest instant seen here. A clock that steps back ends the lease: its deadline means nothing any more. */
@@ -57,7 +60,8 @@ export function newLease(scope: string, nowMs: number): LeaseAccount {
     heldTokens: 0,
     heldRequests: 0,
     open: 0,
-    tokensPerSecond: 0,
+    pace: NO_PACE,
+    ratePerMinute: null,
     deadlineMs: 0,
     seenMs: nowMs,
   };
@@ -95,7 +99,7 @@ export function isLive(account: LeaseAccount, nowMs: number): boolean {
 /** Null when the lease admits; otherwise the home is to be asked, and this is not the client's answer. */
 export function leaseRefusal(account: LeaseAccount, ask: Ask, nowMs: number): Failure | null {
   const left = free(account);
-  const spareTokens = left.tokens - nextTokens(account.tokensPerSecond);
+  const spareTokens = left.tokens - leaseAhead(account);
   const enough = spareTokens >= ask.tokens && left.requests >= 1 && left.slots >= 1;
   if (isLive(account, nowMs) && enough) return null;
   return {
@@ -103,6 +107,11 @@ export function leaseRefusal(account: LeaseAccount, ask: Ask, nowMs: number): Fa
     retryAfterMs: 1_000,
     internalDetail: `no room in the lease of ${account.scope}`,
   };
+}
+
+/** As at home, by the part of the rate that this lease may count on: with no more of it, what is free has to last. */
+function leaseAhead({ pace, ratePerMinute }: LeaseAccount): number {
+  return aheadTokens(pace, ratePerMinute ?? Infinity);
 }
 
 export function leaseAdmit(account: LeaseAccount, tokens: number, requests: number): LeaseAccount {
@@ -117,34 +126,6 @@ export function leaseAdmit(account: LeaseAccount, tokens: number, requests: numb
     throw new Error(`limits: the lease of ${account.scope} would be overdrawn (I1)`);
   }
   return after;
-}
-
-/**
- * A lease before an admission on trust. One that has ended gives up what it has free: the home may have counted it as spent
- * and refilled it since, so only the allowance may be drawn on.
- */
-export function softTime(account: LeaseAccount, nowMs: number): LeaseAccount {
-  const now = leaseTime(account, nowMs);
-  return isLive(now, nowMs) ? now : giveBackAll(now);
-}
-
-/**
- * Admission beyond the lease while the home is out of reach: free tokens may fall to `-allowanceTokens`, and the home
- * takes what was spent as debt when it is back. Bounded, and only where a tenant's operator asked for it.
- */
-export function softRefusal(account: LeaseAccount, ask: Ask, allowanceTokens: number): Failure | null {
-  if (free(account).tokens + allowanceTokens >= ask.tokens) return null;
-  const internalDetail = `home out of reach, and the soft allowance of ${account.scope} is used up`;
-  return { tag: "budget_unavailable", retryAfterMs: 5_000, internalDetail };
-}
-
-export function softAdmit(account: LeaseAccount, tokens: number, requests: number): LeaseAccount {
-  return {
-    ...account,
-    heldTokens: account.heldTokens + tokens,
-    heldRequests: account.heldRequests + requests,
-    open: account.open + requests,
-  };
 }
 
 export function leaseExtendable(account: LeaseAccount, wanted: number, nowMs: number): number {
@@ -181,9 +162,12 @@ export function leaseLeave(account: LeaseAccount, places: number): LeaseAccount 
 
 /** One of its streams goes at another pace. */
 export function leaseRepace(account: LeaseAccount, before: number, after: number): LeaseAccount {
-  return before === after
-    ? account
-    : { ...account, tokensPerSecond: account.tokensPerSecond + after - before };
+  return before === after ? account : { ...account, pace: repaced(account.pace, before, after) };
+}
+
+/** One of its requests has ended that used so many tokens. */
+export function leaseLearn(account: LeaseAccount, usedTokens: number): LeaseAccount {
+  return { ...account, pace: learnt(account.pace, usedTokens) };
 }
 
 /** They run and count; the home may refill them. */
@@ -203,7 +187,7 @@ export function leaseReturnRequests(account: LeaseAccount, requests: number): Le
 /** What a block could be set aside from: nothing once the lease has ended. */
 export function leaseRoom(account: LeaseAccount, nowMs: number): Quantity {
   if (!isLive(account, nowMs)) return NONE;
-  return minus(free(account), { ...NONE, tokens: nextTokens(account.tokensPerSecond) });
+  return minus(free(account), { ...NONE, tokens: leaseAhead(account) });
 }
 
 export function leaseLiveMs(account: LeaseAccount, nowMs: number): number {
@@ -220,9 +204,12 @@ export function renewal(
   wantFree: Quantity,
 ): { account: LeaseAccount; message: Renewal } {
   const after = { ...account, sequence: account.sequence + 1 };
-  const { scope, lease, sequence, settled, returned } = after;
+  const { scope, lease, sequence, settled, returned, heldTokens, pace } = after;
   const want = plus(wantFree, held(account));
-  return { account: after, message: { holder, scope, lease, sequence, settled, returned, want } };
+  return {
+    account: after,
+    message: { holder, scope, lease, sequence, settled, returned, want, heldTokens, pace },
+  };
 }
 
 /**
@@ -248,10 +235,18 @@ export function takeTerms(
     // A home that has seen more than was sent knew an earlier holder of this name; lower numbers get nothing.
     sequence: Math.max(base.sequence, terms.sequence),
     deadlineMs: Math.max(base.deadlineMs, deadlineMs),
+    ...(terms.sequence < base.answered ? {} : counted(base, terms)),
   };
   // Tokens are used up, but places come back to the lease: only what nothing runs in can be given back.
   const keepSlots = Math.max(0, (terms.keepSlots ?? Infinity) - after.open);
   return giveBack(after, terms.keepTokens ?? Infinity, keepSlots);
+}
+
+/** The gauges of terms that are not older than the last. */
+function counted({ pace }: LeaseAccount, terms: LeaseTerms): Pick<LeaseAccount, "pace" | "ratePerMinute"> {
+  const { meanTokens = 0, ratePerMinute = null } = terms;
+  // Until a request has ended here, what others have seen is the best guess at how long one is.
+  return { pace: pace.meanTokens === 0 ? { ...pace, meanTokens } : pace, ratePerMinute };
 }
 
 /**
@@ -259,14 +254,14 @@ export function takeTerms(
  * beyond the old grant the home never counted, so it is told again.
  */
 function adopted(account: LeaseAccount, terms: LeaseTerms, nowMs: number): LeaseAccount {
-  const { sequence, answered, heldTokens, heldRequests, open, tokensPerSecond } = account;
+  const { sequence, answered, heldTokens, heldRequests, open, pace } = account;
   const overrun = positive(minus(plus(account.settled, account.returned), account.granted));
   return {
     ...newLease(account.scope, nowMs),
     lease: terms.lease,
     settled: furthest(terms.settled, overrun),
     returned: terms.returned,
-    ...{ sequence, answered, heldTokens, heldRequests, open, tokensPerSecond },
+    ...{ sequence, answered, heldTokens, heldRequests, open, pace },
   };
 }
 

@@ -1,6 +1,7 @@
 import { LEASE_TTL_MS, LEASE_WRITE_OFF_MS, REQUEST_DEADLINE_MS, START_DEADLINE_MS } from "../bounds.ts";
 import type { Limits } from "../catalogue.ts";
 import { type Account, committed, settleTime } from "./account.ts";
+import { type Allotment, besides, heard } from "./allot.ts";
 import { available, take, UNITS_PER_TOKEN } from "./bucket.ts";
 import {
   furthest,
@@ -8,11 +9,13 @@ import {
   type LeaseTerms,
   minus,
   NONE,
+  type Pace,
   plus,
   positive,
   type Quantity,
   type Renewal,
 } from "./lease.ts";
+import { NO_PACE } from "./pace.ts";
 import { spend } from "./window.ts";
 
 /** From admission to the last token, with one per cent of drift on either clock. */
@@ -33,6 +36,14 @@ export interface Lease {
   /** What the holder asked for and did not get, at its last contact. */
   readonly shortTokens: number;
   readonly shortSlots: number;
+  /** Of its running streams, at its last contact. */
+  readonly pace: Pace;
+  /** What they held then. */
+  readonly heldTokens: number;
+  /** Requests that it asked for at its last contact: its claim on the rate that nobody uses. */
+  readonly wantedRequests: number;
+  /** What it was told to count on then; null: no rate. */
+  readonly ratePerMinute: number | null;
   readonly state: "open" | "written_off";
 }
 
@@ -77,8 +88,11 @@ export function renew(
       contactMs: nowMs,
       shortTokens: Math.max(0, message.want.tokens - outstanding(after).tokens - grant.tokens),
       shortSlots: Math.max(0, message.want.slots - outstanding(after).slots - grant.slots),
+      ...heard(message),
+      ratePerMinute: share.allotment.ratePerMinute,
     };
   }
+  purse = { ...purse, elsewhere: besides(share.allotment.others, after, nowMs) };
   assertBound(purse, limits);
   const terms = {
     scope: lease.scope,
@@ -90,6 +104,8 @@ export function renew(
     ttlMs: LEASE_TTL_MS,
     keepTokens: share.othersShort ? share.tokens : null,
     keepSlots: share.othersShort ? share.slots : null,
+    ratePerMinute: after.ratePerMinute,
+    meanTokens: share.allotment.meanTokens,
   };
   return { account: purse, lease: after, terms };
 }
@@ -101,6 +117,8 @@ export interface Share {
   readonly slots: number;
   /** Somebody else asked for more than there was. */
   readonly othersShort: boolean;
+  /** Of the rate, as distinct from what is left of it now. */
+  readonly allotment: Allotment;
 }
 
 /**
@@ -145,6 +163,10 @@ function current(known: Lease | undefined, message: Renewal, nowMs: number): Lea
     contactMs: nowMs,
     shortTokens: 0,
     shortSlots: 0,
+    pace: NO_PACE,
+    heldTokens: 0,
+    wantedRequests: 0,
+    ratePerMinute: null,
     state: "open",
   };
 }

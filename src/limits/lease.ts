@@ -47,6 +47,15 @@ export function furthest(one: Quantity, other: Quantity): Quantity {
   };
 }
 
+/** How fast an account's running streams use tokens, and how much one request uses in the end. In weighted tokens. */
+export interface Pace {
+  /** All running streams together, by their last reports. */
+  readonly tokensPerSecond: number;
+  readonly streams: number;
+  /** What a request uses from its first token to its last: a moving average. 0: none has ended yet. */
+  readonly meanTokens: number;
+}
+
 /** What a holder tells the home, and asks of it. */
 export interface Renewal {
   /** The holder's place. */
@@ -60,6 +69,10 @@ export interface Renewal {
   readonly returned: Quantity;
   /** What it would like to have outstanding: what running requests hold, and what is to be free for new ones. */
   readonly want: Quantity;
+  /** Of the streams that run on it: a gauge, where all else is cumulative. Absent from a holder of a version before. */
+  readonly pace?: Pace;
+  /** What they hold: the same. */
+  readonly heldTokens?: number;
 }
 
 /** What the home answers. */
@@ -78,6 +91,10 @@ export interface LeaseTerms {
   readonly keepTokens: number | null;
   /** The same for places among concurrent requests, but in all: those of running ones are among them. */
   readonly keepSlots: number | null;
+  /** What of the rate the holder's streams may count on: a gauge. Null where there is no rate; absent from a home of a version before. */
+  readonly ratePerMinute?: number | null;
+  /** What a request of this account uses; 0: not known. */
+  readonly meanTokens?: number;
 }
 
 /** The part of each that is above zero. */

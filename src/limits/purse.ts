@@ -4,6 +4,7 @@ import * as account from "./account.ts";
 import type { Quantity } from "./lease.ts";
 import * as lease from "./lease-holder.ts";
 import type { Standing } from "./messages.ts";
+import { softAdmit, softRefusal, softTime } from "./soft.ts";
 import { leaseStanding, standingOf } from "./standing.ts";
 
 /**
@@ -64,9 +65,9 @@ export const HOME_PURSE: Purse<account.Account> = {
 export function softPurse(allowanceTokens: number): Purse<lease.LeaseAccount> {
   return {
     ...LEASE_PURSE,
-    at: (purse, _limits, nowMs) => lease.softTime(purse, nowMs),
-    refusal: (purse, _limits, ask) => lease.softRefusal(purse, ask, allowanceTokens),
-    admit: lease.softAdmit,
+    at: (purse, _limits, nowMs) => softTime(purse, nowMs),
+    refusal: (purse, _limits, ask) => softRefusal(purse, ask, allowanceTokens),
+    admit: softAdmit,
   };
 }
 
@@ -85,8 +86,7 @@ export const LEASE_PURSE: Purse<lease.LeaseAccount> = {
   endRequest: (purse, ran, requests) =>
     ran ? lease.leaseSpendRequests(purse, requests) : lease.leaseReturnRequests(purse, requests),
   repace: lease.leaseRepace,
-  // The rate is the home's affair.
-  learn: (purse) => purse,
+  learn: lease.leaseLearn,
   open: (purse) => purse.open,
   standing: leaseStanding,
 };

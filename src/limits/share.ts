@@ -1,8 +1,10 @@
 import { FIRST_STEP_TOKENS, LEASE_TTL_MS } from "../bounds.ts";
 import type { Limits } from "../catalogue.ts";
 import type { Account } from "./account.ts";
+import { type Asking, allot, heard } from "./allot.ts";
 import { available } from "./bucket.ts";
 import { type Lease, outstanding, type Share } from "./lease-home.ts";
+import { nextTokens } from "./pace.ts";
 
 /**
  * Who may have how much of an account that several locations spend. One that is alone may have all of it. As soon as
@@ -17,18 +19,29 @@ export interface Parties {
   readonly homeShortMs: number;
 }
 
+/** A renewal that asks for a share. */
+export interface Sharing extends Parties {
+  readonly message: Asking;
+  /** Requests that the home's own location asks for in a lease's time to live. */
+  readonly homeRequests: number;
+}
+
 /** The share of one holder at its renewal. */
-export function shareOf(parties: Parties & { readonly holder: string }, nowMs: number): Share {
-  const { account, leases, limits, holder, homeShortMs } = parties;
+export function shareOf(sharing: Sharing, nowMs: number): Share {
+  const { account, homeRequests, homeShortMs, leases, limits, message } = sharing;
+  const { holder } = message;
+  const ratePerMinute = limits?.tokensPerMinute;
+  const allotment = allot({ ratePerMinute, homePace: account.pace, homeRequests, leases, message }, nowMs);
   const others = leases.filter((lease) => lease.holder !== holder && isActive(lease, nowMs));
   const othersShort = isRecent(homeShortMs, nowMs) || others.some(isShort) || isOver(account, limits);
-  if (!othersShort) return { tokens: Infinity, requests: Infinity, slots: Infinity, othersShort };
+  if (!othersShort) return { tokens: Infinity, requests: Infinity, slots: Infinity, othersShort, allotment };
   const count = others.length + 2;
   return {
-    tokens: partOf(account, count),
+    tokens: partOf(account, heard(message), others, count),
     requests: Infinity,
     slots: Math.max(1, Math.floor((limits?.concurrentRequests ?? Infinity) / count)),
     othersShort,
+    allotment,
   };
 }
 
@@ -37,13 +50,20 @@ export function recalls(parties: Parties, nowMs: number): { holder: string; keep
   const { account, leases, homeShortMs } = parties;
   const active = leases.filter((lease) => isActive(lease, nowMs));
   const homeShort = isRecent(homeShortMs, nowMs);
-  // As for its share: what counts is that another one is short, whether the holder would like to have more as well or not.
-  const othersShort = (lease: Lease) =>
-    homeShort || active.some((other) => other !== lease && isShort(other));
-  const keepTokens = partOf(account, active.length + 1);
   return active
-    .filter((lease) => outstanding(lease).tokens > keepTokens && othersShort(lease))
-    .map(({ holder }) => ({ holder, keepTokens }));
+    .map((lease) => {
+      const others = active.filter((other) => other !== lease);
+      // As for its share: what counts is that another one is short, whether the holder would like to have more as well or not.
+      const othersShort = homeShort || others.some(isShort);
+      const keepTokens = partOf(account, lease, others, active.length + 1);
+      return {
+        holder: lease.holder,
+        keepTokens,
+        over: othersShort && outstanding(lease).tokens > keepTokens,
+      };
+    })
+    .filter(({ over }) => over)
+    .map(({ holder, keepTokens }) => ({ holder, keepTokens }));
 }
 
 /**
@@ -63,10 +83,24 @@ function isOver({ leased, open }: Account, limits: Limits | undefined): boolean 
   return open + leased.slots > (limits?.concurrentRequests ?? Infinity);
 }
 
-/** An equal part. One that admits no request would only lie idle, so it is none at all and the home decides. */
-function partOf(account: Account, count: number): number {
-  const part = Math.floor(spendable(account) / count);
-  return part < FIRST_STEP_TOKENS ? 0 : part;
+/**
+ * What running streams will take first, of the rest an equal part. One that admits no request would only lie idle, so it is
+ * none at all and the home decides.
+ */
+function partOf(account: Account, own: Running, others: readonly Lease[], count: number): number {
+  const ownTokens = leaseNeed(own);
+  const othersTokens = others.reduce((sum, other) => sum + leaseNeed(other), 0);
+  const allTokens = nextTokens(account.pace.tokensPerSecond) + ownTokens + othersTokens;
+  const left = spendable(account) - allTokens;
+  const part = left >= 0 ? ownTokens + left / count : (ownTokens * spendable(account)) / allTokens;
+  return part < FIRST_STEP_TOKENS ? 0 : Math.floor(part);
+}
+
+type Running = Pick<Lease, "heldTokens" | "pace">;
+
+/** What streams on a lease hold, and what they will ask for until it is renewed. */
+function leaseNeed({ heldTokens, pace }: Running): number {
+  return heldTokens + nextTokens(pace.tokensPerSecond);
 }
 
 function spendable(account: Account): number {

@@ -1,6 +1,6 @@
 import type { Account } from "../../limits/account.ts";
 import type { LeaseAccount } from "../../limits/lease-holder.ts";
-import { NO_PACE } from "../../limits/pace.ts";
+import { NO_PACE, NOTHING_ELSEWHERE } from "../../limits/pace.ts";
 import type { AccountRows } from "./tenant-book.ts";
 
 /**
@@ -21,6 +21,7 @@ export const HOME_ROWS: AccountRows<Account> = {
       ...account,
       heldRequests,
       pace: account.pace ?? NO_PACE,
+      elsewhere: account.elsewhere ?? NOTHING_ELSEWHERE,
       day: { slot, slotTokens, older, olderTokens },
     };
   },
@@ -34,11 +35,14 @@ export const HOME_ROWS: AccountRows<Account> = {
 export const LEASE_ROWS: AccountRows<LeaseAccount> = {
   write: (lease) => JSON.stringify(lease),
   read(body, _slots, heldRequests) {
-    const lease = JSON.parse(body) as LeaseAccount;
+    const { tokensPerSecond, ...lease } = JSON.parse(body) as LeaseAccount & { tokensPerSecond?: number };
+    // A version before counted the pace alone, by this name; should it have written the row last, another is out of date.
+    const pace = tokensPerSecond === undefined ? (lease.pace ?? NO_PACE) : NO_PACE;
+    const ratePerMinute = lease.ratePerMinute ?? null;
     // A version before held requests until their end; those that run count from now on.
     const run = Math.max(0, lease.heldRequests - heldRequests);
     const settled = { ...lease.settled, requests: lease.settled.requests + run };
-    return { ...lease, settled, heldRequests, tokensPerSecond: lease.tokensPerSecond ?? 0 };
+    return { ...lease, settled, heldRequests, pace, ratePerMinute };
   },
   endedSlots: () => [],
 };

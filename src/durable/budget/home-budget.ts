@@ -2,8 +2,8 @@ import { OBJECT_CALL_TIMEOUT_MS } from "../../bounds.ts";
 import type { BudgetPlace, LocationHint, TenantRecord } from "../../catalogue.ts";
 import { withDeadline } from "../../deadline.ts";
 import { type Account, isFresh, newAccount, relimit, settleTime } from "../../limits/account.ts";
-import { limitsOf } from "../../limits/book.ts";
-import { type Demand, demanded, earnsLease, NO_DEMAND } from "../../limits/demand.ts";
+import { limitsOf, scopesOf } from "../../limits/book.ts";
+import { type Demand, demanded, earnsLease, NO_DEMAND, wanted } from "../../limits/demand.ts";
 import type { LeaseTerms, Renewal } from "../../limits/lease.ts";
 import { renew, writeOff, writeOffMs } from "../../limits/lease-home.ts";
 import type { BlockAsk, BlockTold, ReserveAsk, TenantUsage, UsageRow } from "../../limits/messages.ts";
@@ -28,6 +28,8 @@ export class HomeBudget {
   readonly #holderAt: HolderAt;
   /** Demand by location, in memory: it only decides who is worth a lease. */
   readonly #demand = new Map<string, Demand>();
+  /** Demand at the home's own location by scope, in memory: its claim on the rate that nobody uses. */
+  readonly #own = new Map<string, Demand>();
   /** When the home last had to refuse for want of tokens. */
   #shortMs = 0;
   #recalledMs = 0;
@@ -68,6 +70,7 @@ export class HomeBudget {
     const nowMs = Date.now();
     const demand = demanded(this.#demand.get(ask.from) ?? NO_DEMAND, ask.promptTokens, nowMs);
     this.#demand.set(ask.from, demand);
+    this.#note(ask.from, ask.keyId, ask.promptTokens, 1, nowMs);
     const { answer } = result;
     if (!answer.ok) {
       const { book } = this.ledger;
@@ -81,8 +84,22 @@ export class HomeBudget {
   }
 
   /** Reservations in advance for an isolate at this location. */
-  blocks(ask: BlockAsk | null, told: readonly BlockTold[]) {
-    return this.ledger.blocks(ask, told);
+  async blocks(ask: BlockAsk | null, told: readonly BlockTold[]) {
+    const result = await this.ledger.blocks(ask, told);
+    const { answer } = result;
+    if (ask !== null && answer.ok) {
+      this.#note(this.#hint, ask.keyId, answer.tokens, answer.requests, Date.now());
+    }
+    return result;
+  }
+
+  #note(from: string, keyId: string, tokens: number, requests: number, nowMs: number): void {
+    const { book } = this.ledger;
+    const key = book.known ? book.record.keys.find(({ id }) => id === keyId) : undefined;
+    if (from !== this.#hint || key === undefined) return;
+    for (const scope of scopesOf(book.record, key, null)) {
+      this.#own.set(scope, demanded(this.#own.get(scope) ?? NO_DEMAND, tokens, nowMs, requests));
+    }
   }
 
   /** A holder accounts for its lease and asks for more. */
@@ -94,8 +111,9 @@ export class HomeBudget {
         const account = book.account(message.scope) ?? newAccount(message.scope, limits, nowMs);
         const leases = book.leases(message.scope);
         const known = leases.find(({ holder }) => holder === message.holder);
+        const homeRequests = wanted(this.#own.get(message.scope) ?? NO_DEMAND, nowMs).requests;
         const share = shareOf(
-          { account, leases, limits, holder: message.holder, homeShortMs: this.#shortMs },
+          { account, leases, limits, message, homeRequests, homeShortMs: this.#shortMs },
           nowMs,
         );
         const renewed = renew(account, limits, known, message, share, nowMs);

@@ -8,6 +8,7 @@ import type { Purse } from "../../limits/purse.ts";
 import type { Reservation } from "../../limits/reservation.ts";
 import { type DaySlot, slotAt } from "../../limits/window.ts";
 import { migrate } from "../schema.ts";
+import { readLeases, writeLease } from "./lease-rows.ts";
 import {
   MIGRATIONS,
   type ReservationRow,
@@ -17,7 +18,7 @@ import {
   usageFrom,
 } from "./rows.ts";
 import { addSaved, savedRows } from "./saved.ts";
-import { addUsage, type Scoped, writeAccount, writeBlock, writeLease, writeReservation } from "./writes.ts";
+import { addUsage, type Scoped, writeAccount, writeBlock, writeReservation } from "./writes.ts";
 
 /** How one kind of purse becomes rows. */
 export interface AccountRows<P> {
@@ -262,11 +263,7 @@ export class TenantBook<P extends Scoped> implements Book<P> {
 
   /** Leases that this home has given out; none at a holder. */
   leases(scope?: string): Lease[] {
-    const rows =
-      scope === undefined
-        ? this.#sql.exec<{ body: string }>("SELECT body FROM leases")
-        : this.#sql.exec<{ body: string }>("SELECT body FROM leases WHERE scope = ?", scope);
-    return rows.toArray().map((row) => JSON.parse(row.body) as Lease);
+    return readLeases(this.#sql, scope);
   }
 
   putLease(lease: Lease): void {

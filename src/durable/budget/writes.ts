@@ -1,5 +1,4 @@
 import type { Block } from "../../limits/block.ts";
-import type { Lease } from "../../limits/lease-home.ts";
 import type { UsageRow } from "../../limits/messages.ts";
 import type { Reservation } from "../../limits/reservation.ts";
 
@@ -47,15 +46,6 @@ export function writeBlock(sql: SqlStorage, block: Block): void {
     block.deadlineMs,
     block.heldTokens,
     block.state,
-  );
-}
-
-export function writeLease(sql: SqlStorage, lease: Lease): void {
-  sql.exec(
-    "INSERT OR REPLACE INTO leases (holder, scope, body) VALUES (?, ?, ?)",
-    lease.holder,
-    lease.scope,
-    JSON.stringify(lease),
   );
 }
 

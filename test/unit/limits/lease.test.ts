@@ -1,13 +1,20 @@
 import { describe, expect, it } from "vitest";
 import { LEASE_TTL_MS } from "../../../src/bounds.ts";
 import { newAccount, relimit, settleTime } from "../../../src/limits/account.ts";
+import { UNDIVIDED } from "../../../src/limits/allot.ts";
 import { available } from "../../../src/limits/bucket.ts";
 import { NONE, type Quantity } from "../../../src/limits/lease.ts";
 import * as holder from "../../../src/limits/lease-holder.ts";
 import { type Lease, outstanding, renew, writeOff, writeOffMs } from "../../../src/limits/lease-home.ts";
 
 const LIMITS = { tokensPerMinute: 6_000, requestsPerMinute: 600, concurrentRequests: 10 };
-const SHARE = { tokens: Infinity, requests: Infinity, slots: Infinity, othersShort: false };
+const SHARE = {
+  tokens: Infinity,
+  requests: Infinity,
+  slots: Infinity,
+  othersShort: false,
+  allotment: UNDIVIDED,
+};
 const WANT: Quantity = { tokens: 1_000, requests: 10, slots: 4 };
 
 /** One home account and one holder, with messages that always arrive. */
