@@ -15,6 +15,8 @@ export interface Continuation {
   readonly opened: number;
   readonly closed: number;
   readonly finishReason: string | null;
+  /** The stop string that the client was told of as the end; absent or null where there was none. */
+  readonly stopReason?: string | null;
   /** Responses API: the last sequence number, the open item's id, and the response as it was begun. */
   readonly sequence: number;
   readonly itemId: string | null;
@@ -63,6 +65,7 @@ function wellFormed(value: { [name: string]: unknown }): boolean {
     namesOrNull.every((name) => name === null || typeof name === "string") &&
     (value.created === null || Number.isFinite(value.created)) &&
     (value.response === null || isRecord(value.response)) &&
+    (value.stopReason === undefined || value.stopReason === null || typeof value.stopReason === "string") &&
     (value.ends === undefined || value.ends === null || isEnds(value.ends))
   );
 }

@@ -45,13 +45,15 @@ export async function carryOn(
   const { continuation, body } = opened;
   const prepared = endpoint.prepare(body, order).body;
   const { told, paid } = order.continues;
+  const ends = continuation.ends ?? null;
   const signal = AbortSignal.timeout(2_000);
   let textIds: readonly number[] = [];
   let promptIds: readonly number[] = [];
   try {
     const { model } = prepared;
-    if (continuation.text !== "" && (told === null || endpoint.id === "completions")) {
-      const question = { model, prompt: continuation.text, add_special_tokens: false };
+    const prompt = told === null ? saidBy(continuation, body) : continuation.text;
+    if (prompt !== "" && (told === null || endpoint.id === "completions")) {
+      const question = { model, prompt, add_special_tokens: false };
       textIds = (await tokenize(engine, question, signal)).tokens;
     }
     if (endpoint.id === "completions") {
@@ -65,7 +67,6 @@ export async function carryOn(
   }
   const outputTokens = told?.outputTokens ?? textIds.length;
   const limit = limitOf(prepared);
-  const ends = continuation.ends ?? null;
   const isOver = continuation.closed > 0 || ends !== null || (limit !== null && outputTokens >= limit);
   if (isOver) return finish(endpoint, body, prepared, order, continuation, outputTokens, engine);
   const reader = new ContinuedReader(
@@ -89,6 +90,12 @@ export async function carryOn(
       return whole === null ? null : beforeReport(order, { ...whole, outputTokens });
     },
   };
+}
+
+/** What the engine had said by the cut, the stop string included that ended it and was not shown. */
+function saidBy({ text, ends, stopReason }: Continuation, body: JsonObject): string {
+  const stop = body.include_stop_str_in_output === true ? null : (ends?.stopReason ?? stopReason);
+  return text + (ends?.text ?? "") + (stop ?? "");
 }
 
 /** Nothing of the stream is there yet. */
@@ -133,14 +140,14 @@ async function finish(
     (told ?? paid)?.promptTokens ?? (await countPrompt(endpoint.id, prepared, order, engine)).tokens;
   const reachedLimit = limit !== null && textTokens >= limit;
   const { ends = null } = continuation;
-  const reason = continuation.finishReason ?? (reachedLimit && ends === null ? "length" : "stop");
+  const stopReason = ends?.stopReason ?? continuation.stopReason ?? null;
+  const reason = continuation.finishReason ?? (reachedLimit && stopReason === null ? "length" : "stop");
   // The token that ends an answer by itself has no text, and counts.
-  const silent = told === null && reason === "stop" ? 1 : 0;
+  const silent = told === null && reason === "stop" && stopReason === null ? 1 : 0;
   const usage: Usage = { promptTokens, cachedTokens: 0, outputTokens: textTokens + silent };
   const writer = continuationWriter(endpoint.id, body, order, continuation);
   const rest = ends?.text ?? "";
-  // Without a known end the stop string was told in the event with the finish reason, which the client has.
-  const end = { reason, stopReason: ends?.stopReason ?? null, text: continuation.text + rest, usage };
+  const end = { reason, stopReason, text: continuation.text + rest, usage };
   const text = [
     ...writer.opening(usage).slice(continuation.opened),
     rest === "" ? "" : writer.text(rest, usage),

@@ -40,6 +40,7 @@ export function readDelivered(endpoint: EndpointId, bytes: Uint8Array, exact: bo
   const cut = endOfEvents(bytes);
   const notes: Notes = {
     ...{ id: null, created: null, text: "", shown: "", opened: 0, closed: 0, finishReason: null },
+    stopReason: null,
     ...{ sequence: -1, itemId: null, response: null, pattern: null, complete: false },
   };
   let last: Aside = { told: null, away: null, ends: null, paid: null };
@@ -142,6 +143,7 @@ function noteChoice(frame: JsonObject, raw: string, notes: Notes): boolean {
   if (typeof text === "string" && !finished && delta.role === undefined) notes.pattern = raw;
   if (finished) {
     notes.finishReason = String(choice.finish_reason);
+    notes.stopReason = textOrNull(choice.stop_reason);
     notes.closed = 1;
   }
   return true;
@@ -167,6 +169,9 @@ function noteMessage(frame: JsonObject, raw: string, notes: Notes): boolean {
       return true;
     case "message_delta":
       notes.closed = 2;
+      if (!isJsonObject(frame.delta)) return false;
+      notes.finishReason = frame.delta.stop_reason === "max_tokens" ? "length" : "stop";
+      notes.stopReason = textOrNull(frame.delta.stop_sequence);
       return true;
     case "message_stop":
       notes.complete = true;
@@ -210,6 +215,10 @@ function noteResponse(frame: JsonObject, raw: string, notes: Notes): boolean {
       notes.complete = frame.type === "response.completed";
       return notes.complete;
   }
+}
+
+function textOrNull(value: unknown): string | null {
+  return typeof value === "string" ? value : null;
 }
 
 function given(value: unknown): boolean {

@@ -42,6 +42,7 @@ export class ContinuedReader extends ChoiceReader {
   #stopReason: unknown = null;
   /** A stop string began in the text before the cut and has ended in this one. */
   #straddles = false;
+  #endIsTold = false;
   /** Output tokens, of this engine alone, up to the last text that was passed on. */
   #passedTokens = 0;
 
@@ -132,14 +133,17 @@ export class ContinuedReader extends ChoiceReader {
   protected override pass(): string {
     const piece = this.#piece;
     this.#piece = "";
-    return this.#endTold(piece) + this.#pass(piece);
+    return (piece === "" ? "" : this.#endTold(piece)) + this.#pass(piece);
   }
 
-  /** Tells the edge of an end inside a token before it is sent: after a cut in it no engine could go on. */
+  /**
+   * Tells the edge of an end by a stop string before it is sent. Its last text may end inside a token, after which no
+   * engine could go on; and in most formats it comes in an event of its own, so a cut may fall before the reason.
+   */
   #endTold(text: string): string {
     const whole = this.whole();
-    if (this.#hold === null || typeof this.#stopReason !== "string" || text === "" || whole === null)
-      return "";
+    if (typeof this.#stopReason !== "string" || whole === null) return "";
+    this.#endIsTold = true;
     const { promptTokens, outputTokens } = whole;
     const told = { promptTokens, outputTokens };
     return aside({ told, ends: { stopReason: this.#stopReason, text } });
@@ -157,7 +161,8 @@ export class ContinuedReader extends ChoiceReader {
     if (straddle !== null) free = { text: straddle.shown, tokens };
     else if (finished && this.#hold !== null) free = this.#hold.end(text, tokens, this.#stopReason);
     else if (this.#hold !== null) free = this.#hold.push(text, tokens);
-    if (free === null) return "";
+    // A stop string that leaves nothing to show is no part of what the client has: its end is told later, at `[DONE]`.
+    if (free === null || free.text === "") return "";
     this.#passedTokens = free.tokens;
     return free.text;
   }
@@ -199,7 +204,9 @@ export class ContinuedReader extends ChoiceReader {
     this.#passedTokens = super.usage().outputTokens;
     const stopReason = reason === "stop" ? this.#stopReason : null;
     const end = { reason, stopReason, text: this.#pieces.join(""), usage: this.#shownWhole() };
-    return this.#opening() + this.#writer.closing(end).slice(this.#from.closed).join("");
+    // With text it was told before that.
+    const told = this.#endIsTold ? "" : this.#endTold("");
+    return told + this.#opening() + this.#writer.closing(end).slice(this.#from.closed).join("");
   }
 
   #shownWhole(): Usage {

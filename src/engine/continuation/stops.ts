@@ -15,12 +15,15 @@ export interface StopPlan {
   readonly minTokens: number;
 }
 
-/** What is to be held back for a request, or null where the engine's own way serves. */
+/**
+ * What is to be held back for a request, or null where the engine's own way serves. One character holds nothing back,
+ * and the text that it cuts off inside a token comes in one event with the reason; but Messages tells the two apart.
+ */
 export function stopPlan(body: JsonObject): StopPlan | null {
   const given = [body.stop, body.stop_sequences].flat();
   const stops = given.filter((stop): stop is string => typeof stop === "string" && stop !== "");
-  // One character holds nothing back.
-  if (!stops.some((stop) => stop.length > 1)) return null;
+  const least = Array.isArray(body.stop_sequences) ? 1 : 2;
+  if (!stops.some((stop) => stop.length >= least)) return null;
   const minTokens = typeof body.min_tokens === "number" ? body.min_tokens : 0;
   return { stops, shows: body.include_stop_str_in_output === true, minTokens };
 }

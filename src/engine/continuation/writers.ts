@@ -6,6 +6,7 @@ import { choicePlan, usageJson } from "../choices.ts";
 import type { EndpointId, JsonObject } from "../endpoint.ts";
 import { DONE, dataFrame, namedFrame, openaiError } from "../frames.ts";
 import { createdSeconds } from "../order.ts";
+import { leastResponse } from "../responses-stream.ts";
 
 /**
  * Writes the rest of a stream in its endpoint's own events, with the id and the time that the client knows. `opening`
@@ -47,7 +48,7 @@ export function continuationWriter(
     case "messages":
       return messageWriter(known);
     case "responses":
-      return responseWriter(from, known.model);
+      return responseWriter(from, from.response ?? leastResponse(order, known.model), known.model);
     default:
       throw new Error(`${endpoint} cannot be carried on`);
   }
@@ -126,13 +127,13 @@ function anthropicStop(reason: string, stopReason: unknown): JsonObject {
   return { stop_reason: "end_turn", stop_sequence: null };
 }
 
-function responseWriter(from: Continuation, model: string): ContinuationWriter {
+function responseWriter(from: Continuation, response: JsonObject, model: string): ContinuationWriter {
   let sequence = from.sequence;
   const event = (type: string, fields: JsonObject) => {
     sequence += 1;
     return namedFrame(type, { ...fields, sequence_number: sequence, type });
   };
-  const item_id = from.itemId ?? `msg_${String(from.response?.id).replace("resp_", "")}`;
+  const item_id = from.itemId ?? `msg_${String(response.id).replace("resp_", "")}`;
   const item = { id: item_id, content: [] as unknown[], role: "assistant", type: "message", phase: null };
   const at = { content_index: 0, item_id, output_index: 0 };
   const part = (text: string) => ({ annotations: [], text, type: "output_text", logprobs: null });
@@ -140,8 +141,8 @@ function responseWriter(from: Continuation, model: string): ContinuationWriter {
   const unless = (have: boolean, make: () => string) => (have ? "" : make());
   return {
     opening: () => [
-      "",
-      "",
+      unless(from.opened > 0, () => event("response.created", { response })),
+      unless(from.opened > 1, () => event("response.in_progress", { response })),
       unless(from.opened > 2, () =>
         event("response.output_item.added", { item: { ...item, status: "in_progress" }, output_index: 0 }),
       ),
@@ -154,7 +155,7 @@ function responseWriter(from: Continuation, model: string): ContinuationWriter {
         unless(from.closed > 0, () => event("response.output_text.done", { ...at, logprobs: [], text })),
         unless(from.closed > 1, () => event("response.content_part.done", { ...at, part: part(text) })),
         unless(from.closed > 2, () => event("response.output_item.done", { item: done, output_index: 0 })),
-        event("response.completed", { response: responseOf(from, model, reason, done, usage) }),
+        event("response.completed", { response: responseOf(response, model, reason, done, usage) }),
       ];
     },
     fail(failure) {
@@ -165,7 +166,7 @@ function responseWriter(from: Continuation, model: string): ContinuationWriter {
 }
 
 function responseOf(
-  { response }: Continuation,
+  response: JsonObject,
   model: string,
   reason: string,
   item: JsonObject,
