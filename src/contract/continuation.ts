@@ -112,6 +112,12 @@ export function aside(parts: Partial<Aside>): string {
   return `${ASIDE}${JSON.stringify(said)}\n\n`;
 }
 
+/** Said before the last text and the end that a stop string makes of it. `whole`: what the whole stream costs, if known. */
+export function endAside(stopReason: string, text: string, whole: Told | null): string {
+  const told = whole === null ? null : { promptTokens: whole.promptTokens, outputTokens: whole.outputTokens };
+  return aside({ told, ends: { stopReason, text } });
+}
+
 /** The aside in an event's text, or null when it is something else. */
 export function readAside(raw: string): Aside | null {
   if (!raw.startsWith(ASIDE)) return null;

@@ -105,8 +105,9 @@ const NOTHING_YET: Continuation = {
 };
 
 /**
- * A stream that is to be begun in the words of another endpoint, or null where its own serve: /v1/messages cannot show
- * its stop strings, so one with stop strings of several characters is written from /v1/chat/completions.
+ * A stream that is to be begun in the words of another endpoint, or null where its own serve. /v1/messages cannot show its
+ * stop strings, /v1/responses tells its text once more at the end: one with stop strings is written from
+ * /v1/chat/completions.
  */
 export function beginConverted(
   endpoint: Endpoint,
@@ -115,7 +116,8 @@ export function beginConverted(
   engineError: EngineErrorEnding,
 ): { readonly path: string; readonly body: JsonObject; readonly answer: Answer } | null {
   const stops = stopPlan(body);
-  if (endpoint.id !== "messages" || order.resumable !== true || stops === null) return null;
+  const isToldTwice = endpoint.id === "messages" || endpoint.id === "responses";
+  if (!isToldTwice || order.resumable !== true || stops === null) return null;
   const writer = continuationWriter(endpoint.id, body, order, NOTHING_YET);
   const reader = new ContinuedReader(order, String(body.model), writer, NOTHING_YET, null, stops);
   return {
@@ -153,7 +155,11 @@ async function finish(
     rest === "" ? "" : writer.text(rest, usage),
     ...writer.closing(end).slice(continuation.closed),
   ];
-  return { kind: "finished", text: text.join(""), before: told === null ? beforeReport(order, usage) : null };
+  return {
+    kind: "finished",
+    text: text.join(""),
+    before: told === null || order.continues.unreported ? beforeReport(order, usage) : null,
+  };
 }
 
 /**

@@ -56,14 +56,18 @@ export function carrier(url: () => string, servedModel: string): Carrier {
     const delivered = readDelivered(endpoint.id, sent, exact);
     if (delivered === null) return null;
     const before = new TextDecoder().decode(sent) + delivered.tail;
-    const { continuation, told, paid } = delivered;
+    const { continuation, told, unreported, paid } = delivered;
     if (delivered.complete) return { stream: before, charged: [-1, -1] };
-    const continues = { ticket: "t", told, ...(paid === null ? {} : { paid }) };
+    const continues = {
+      ...{ ticket: "t", told, ...(paid === null ? {} : { paid }) },
+      ...(unreported ? { unreported } : {}),
+    };
     const engine = { url: url(), apiKey: undefined };
     const envelope = { continuation: JSON.parse(JSON.stringify(continuation)), body };
     const plan = await carryOn(endpoint, envelope, { ...order, continues }, engine, engineError);
     if (plan.kind === "failed") throw new Error("failed");
-    const attempts = [told === null ? paid : told];
+    // A gate that had last words reports for itself.
+    const attempts = [told === null || unreported ? paid : told];
     let stream = before;
     if (plan.kind === "finished") {
       stream += plan.text;

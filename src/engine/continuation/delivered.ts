@@ -17,6 +17,8 @@ export interface Delivered {
   /** What to send first: the rest of a half event, or nothing. */
   readonly tail: string;
   readonly told: Told | null;
+  /** What was told came before the end, not as last words: whether its gate lived to report it is not known. */
+  readonly unreported: boolean;
   /** Set where the gate handed the stream over and nothing has failed. */
   readonly away: Away | null;
   /** What had been charged before the attempt that broke off; null where it was the first. */
@@ -45,12 +47,18 @@ export function readDelivered(endpoint: EndpointId, bytes: Uint8Array, exact: bo
   };
   let last: Aside = { told: null, away: null, ends: null, paid: null };
   let textBeforeEnd = 0;
+  let unreported = false;
   for (const event of new SseParser().push(bytes.subarray(0, cut))) {
     if (event.garbage) return null;
     if (event.comment) {
       const said = readAside(event.raw);
       if (said === null) continue;
-      last = { ...said, ends: said.ends ?? last.ends, paid: said.paid ?? last.paid };
+      const ends = said.ends ?? last.ends;
+      // Once the end was told with what it costs, nothing adds to that.
+      const told = said.told ?? (ends === null ? null : last.told);
+      last = { ...said, told, ends, paid: said.paid ?? last.paid };
+      // Last words are no more than that.
+      if (said.told !== null) unreported = said.ends !== null;
       if (said.ends !== null) textBeforeEnd = notes.text.length;
     } else if (!note(endpoint, event, notes)) return null;
   }
@@ -65,12 +73,22 @@ export function readDelivered(endpoint: EndpointId, bytes: Uint8Array, exact: bo
   if (completed === null || (notes.text + completed.shown).includes("\u{fffd}")) return null;
   const { pattern: _pattern, complete, ...continuation } = notes;
   if (completed.tail !== "" && !half.startsWith(":")) continuation.sequence += 1;
-  if (last.ends !== null) return ending(continuation, last, complete, textBeforeEnd, completed);
+  if (last.ends !== null) {
+    return { ...ending(continuation, last, complete, textBeforeEnd, completed), unreported };
+  }
   if (exact) continuation.shown = completed.shown;
   else continuation.text += completed.shown;
   // The gate counted whole events; where a half one is text now, the tokens are to be counted by the text.
   const told = completed.shown === "" ? last.told : null;
-  return { continuation, tail: completed.tail, told, away: last.away, paid: last.paid, complete };
+  return {
+    continuation,
+    tail: completed.tail,
+    told,
+    unreported: false,
+    away: last.away,
+    paid: last.paid,
+    complete,
+  };
 }
 
 /** The answer's end is known: nobody has to be asked for it, and what it costs was told with it. */
@@ -80,7 +98,7 @@ function ending(
   complete: boolean,
   textBeforeEnd: number,
   { tail, shown }: Completed,
-): Delivered {
+): Omit<Delivered, "unreported"> {
   const text = continuation.text + shown;
   const rest = (ends as Ends).text.slice(text.length - textBeforeEnd);
   return {

@@ -1,4 +1,4 @@
-import { aside, type Continuation } from "../../contract/continuation.ts";
+import { aside, type Continuation, endAside } from "../../contract/continuation.ts";
 import type { OriginOrder } from "../../contract/origin-token.ts";
 import type { Usage } from "../../contract/report.ts";
 import type { Failure } from "../../errors.ts";
@@ -141,12 +141,9 @@ export class ContinuedReader extends ChoiceReader {
    * engine could go on; and in most formats it comes in an event of its own, so a cut may fall before the reason.
    */
   #endTold(text: string): string {
-    const whole = this.whole();
-    if (typeof this.#stopReason !== "string" || whole === null) return "";
+    if (typeof this.#stopReason !== "string") return "";
     this.#endIsTold = true;
-    const { promptTokens, outputTokens } = whole;
-    const told = { promptTokens, outputTokens };
-    return aside({ told, ends: { stopReason: this.#stopReason, text } });
+    return endAside(this.#stopReason, text, this.whole());
   }
 
   /** What of a frame's text may be passed on, with what was held back before. */

@@ -1,8 +1,9 @@
 import type { JsonObject } from "../endpoint.ts";
 
 /**
- * Stop strings of several characters. vLLM holds the last (longest stop string − 1) characters of a text back and lets
- * them go in the middle of tokens, so that no other engine could go on after what a client has. Asked to show its stop
+ * Stop strings. vLLM holds the last (longest stop string − 1) characters of a text back and lets them go in the middle of
+ * tokens, and cuts the last token's text off before the stop string, so that no other engine could go on after what a
+ * client has. Asked to show its stop
  * strings (`include_stop_str_in_output`) it holds nothing back and every frame ends with a token. So the gate asks for
  * that, holds back by itself, in whole frames and only what may be the beginning of a stop string, and takes the stop
  * string out of the text. What was held when a stream broke off is generated anew.
@@ -15,15 +16,11 @@ export interface StopPlan {
   readonly minTokens: number;
 }
 
-/**
- * What is to be held back for a request, or null where the engine's own way serves. One character holds nothing back,
- * and the text that it cuts off inside a token comes in one event with the reason; but Messages tells the two apart.
- */
+/** What is to be held back for a request, or null where the engine's own way serves. */
 export function stopPlan(body: JsonObject): StopPlan | null {
   const given = [body.stop, body.stop_sequences].flat();
   const stops = given.filter((stop): stop is string => typeof stop === "string" && stop !== "");
-  const least = Array.isArray(body.stop_sequences) ? 1 : 2;
-  if (!stops.some((stop) => stop.length >= least)) return null;
+  if (stops.length === 0) return null;
   const minTokens = typeof body.min_tokens === "number" ? body.min_tokens : 0;
   return { stops, shows: body.include_stop_str_in_output === true, minTokens };
 }

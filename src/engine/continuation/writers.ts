@@ -48,7 +48,7 @@ export function continuationWriter(
     case "messages":
       return messageWriter(known);
     case "responses":
-      return responseWriter(from, from.response ?? leastResponse(order, known.model), known.model);
+      return responseWriter(from, from.response ?? begun(body, order), known.model);
     default:
       throw new Error(`${endpoint} cannot be carried on`);
   }
@@ -163,6 +163,13 @@ function responseWriter(from: Continuation, response: JsonObject, model: string)
       return event("error", { code, message, param: param ?? null });
     },
   };
+}
+
+/** A response that is begun here, with what its client asked for as vLLM repeats it. */
+function begun(body: JsonObject, order: OriginOrder): JsonObject {
+  const { instructions = null, max_output_tokens = null, temperature = 1, top_p = 1 } = body;
+  const asked = { instructions, max_output_tokens, temperature, top_p };
+  return { ...leastResponse(order, String(body.model)), ...asked, metadata: null, background: false };
 }
 
 function responseOf(
