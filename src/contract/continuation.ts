@@ -21,6 +21,8 @@ export interface Continuation {
   readonly sequence: number;
   readonly itemId: string | null;
   readonly response: { readonly [name: string]: unknown } | null;
+  /** What the client has of one more event, after one that began the end; absent or empty where it has no half. */
+  readonly half?: string;
   /** How the answer ends, where the engine had said all of it and the client has not got all; absent or null elsewhere. */
   readonly ends?: Ends | null;
 }
@@ -66,6 +68,7 @@ function wellFormed(value: { [name: string]: unknown }): boolean {
     (value.created === null || Number.isFinite(value.created)) &&
     (value.response === null || isRecord(value.response)) &&
     (value.stopReason === undefined || value.stopReason === null || typeof value.stopReason === "string") &&
+    (value.half === undefined || typeof value.half === "string") &&
     (value.ends === undefined || value.ends === null || isEnds(value.ends))
   );
 }

@@ -155,11 +155,14 @@ async function finish(
     rest === "" ? "" : writer.text(rest, usage),
     ...writer.closing(end).slice(continuation.closed),
   ];
-  return {
-    kind: "finished",
-    text: text.join(""),
-    before: told === null || order.continues.unreported ? beforeReport(order, usage) : null,
-  };
+  const { half = "" } = continuation;
+  const whole = text.join("");
+  if (!whole.startsWith(half)) {
+    return { kind: "failed", ending: { ...failed("half an event of another form"), retryable: false } };
+  }
+  const isUnheardOf = told === null || order.continues.unreported === true;
+  const before = isUnheardOf ? beforeReport(order, usage) : null;
+  return { kind: "finished", text: whole.slice(half.length), before };
 }
 
 /**

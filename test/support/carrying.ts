@@ -65,6 +65,7 @@ export function carrier(url: () => string, servedModel: string): Carrier {
     const engine = { url: url(), apiKey: undefined };
     const envelope = { continuation: JSON.parse(JSON.stringify(continuation)), body };
     const plan = await carryOn(endpoint, envelope, { ...order, continues }, engine, engineError);
+    if (plan.kind === "failed" && !plan.ending.retryable) return null;
     if (plan.kind === "failed") throw new Error("failed");
     // A gate that had last words reports for itself.
     const attempts = [told === null || unreported ? paid : told];

@@ -68,7 +68,11 @@ export function readDelivered(endpoint: EndpointId, bytes: Uint8Array, exact: bo
   } catch {
     return null;
   }
-  const completed = half === "" ? { tail: "", shown: "" } : completeHalf(endpoint, half, notes.pattern);
+  // After the first event of the end each one is known to the gate that writes the rest: it goes on inside it.
+  const isEnd = notes.closed > 0 && !notes.complete && !half.startsWith(":");
+  if (isEnd) notes.half = half;
+  const isWhole = half === "" || isEnd;
+  const completed = isWhole ? { tail: "", shown: "" } : completeHalf(endpoint, half, notes.pattern);
   // What a decoder put in place of a half character is not what the engine said.
   if (completed === null || (notes.text + completed.shown).includes("\u{fffd}")) return null;
   const { pattern: _pattern, complete, ...continuation } = notes;

@@ -45,6 +45,8 @@ export class ContinuedReader extends ChoiceReader {
   #endIsTold = false;
   /** Output tokens, of this engine alone, up to the last text that was passed on. */
   #passedTokens = 0;
+  /** The same up to the frame before. */
+  #seenTokens = 0;
 
   constructor(
     order: OriginOrder,
@@ -149,7 +151,8 @@ export class ContinuedReader extends ChoiceReader {
   /** What of a frame's text may be passed on, with what was held back before. */
   #free(text: string, finished: boolean): string {
     const tokens = super.usage().outputTokens;
-    const straddle = this.#hold?.straddles(text, this.#outputBefore + tokens) ?? null;
+    const straddle = this.#hold?.straddles(text, this.#outputBefore + this.#seenTokens) ?? null;
+    this.#seenTokens = tokens;
     if (straddle !== null) {
       this.#straddles = true;
       this.#stopReason = straddle.stop;

@@ -94,13 +94,15 @@ export class StopHold {
    * The stop string that began in another engine's text and ends in this one's, which this engine cannot see; null where
    * there is none. An engine that says the same again never makes one: what may begin a stop string was held back. One
    * that samples may. Called with each text before `push`.
+   * @param tokensBefore of the whole answer before this text: of a text of several tokens it is not known which of them
+   * a stop string ends in, and some may come before it counts
    */
-  straddles(text: string, tokens: number): { readonly stop: string; readonly shown: string } | null {
+  straddles(text: string, tokensBefore: number): { readonly stop: string; readonly shown: string } | null {
     if (this.#before === "") return null;
     const said = this.#since.length;
     const all = this.#before + this.#since + text;
     this.#since += text;
-    if (tokens > this.#plan.minTokens) {
+    if (tokensBefore >= this.#plan.minTokens) {
       for (const stop of this.#plan.stops) {
         const at = all.indexOf(stop);
         if (at < 0 || at >= this.#before.length || at + stop.length <= this.#before.length) continue;

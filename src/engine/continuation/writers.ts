@@ -134,7 +134,9 @@ function responseWriter(from: Continuation, response: JsonObject, model: string)
     return namedFrame(type, { ...fields, sequence_number: sequence, type });
   };
   const item_id = from.itemId ?? `msg_${String(response.id).replace("resp_", "")}`;
-  const item = { id: item_id, content: [] as unknown[], role: "assistant", type: "message", phase: null };
+  const item = (status: string, content: unknown[]) => {
+    return { id: item_id, content, role: "assistant", status, type: "message", phase: null };
+  };
   const at = { content_index: 0, item_id, output_index: 0 };
   const part = (text: string) => ({ annotations: [], text, type: "output_text", logprobs: null });
   // Numbers are given as events are made, so those that the client has must not be made at all.
@@ -144,13 +146,13 @@ function responseWriter(from: Continuation, response: JsonObject, model: string)
       unless(from.opened > 0, () => event("response.created", { response })),
       unless(from.opened > 1, () => event("response.in_progress", { response })),
       unless(from.opened > 2, () =>
-        event("response.output_item.added", { item: { ...item, status: "in_progress" }, output_index: 0 }),
+        event("response.output_item.added", { item: item("in_progress", []), output_index: 0 }),
       ),
       unless(from.opened > 3, () => event("response.content_part.added", { ...at, part: part("") })),
     ],
     text: (delta) => event("response.output_text.delta", { ...at, delta, logprobs: [] }),
     closing: ({ reason, text, usage }) => {
-      const done = { ...item, content: [part(text)], status: "completed" };
+      const done = item("completed", [part(text)]);
       return [
         unless(from.closed > 0, () => event("response.output_text.done", { ...at, logprobs: [], text })),
         unless(from.closed > 1, () => event("response.content_part.done", { ...at, part: part(text) })),

@@ -47,7 +47,8 @@ interface Asked {
   readonly cuts: readonly (readonly [at: number, words: boolean, atEvent: boolean])[];
 }
 
-const part = fc.double({ min: 0, max: 1, noNaN: true, maxExcluded: true });
+/** From 0 to 1, evenly: what is drawn by itself prefers the ends. */
+const part = fc.nat(1_008).map((drawn) => ((drawn * 617) % 1_009) / 1_009);
 const ASKED: fc.Arbitrary<Asked> = fc.record({
   topics: fc.array(fc.nat(TOPICS.length - 1), { minLength: 1, maxLength: 3 }),
   tokens: fc.integer({ min: 1, max: 40 }),
@@ -113,7 +114,7 @@ describe.each(PATHS)("%s", (path, id) => {
       const whole = said(new TextDecoder().decode(bytes));
       expect([whole.text, whole.ends]).toEqual([expected.text, expected.ends]);
       // An engine that says nothing at all names no item; one that is carried on does.
-      if (id === "responses" && whole.text === "") return;
+      if (id === "responses" && body.stop === undefined && whole.text === "") return;
       const paid = await billOf(path, body);
       let stream = bytes;
       for (const [at, words, atEvent] of asked.cuts) {
