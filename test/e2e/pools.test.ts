@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type StackPlan, simulatedPlan } from "../../sim/stack/plan.ts";
 import { HEDGE_SAMPLES_MIN, RETRY_FLOOR, RETRY_SHARE, SILENT_STREAM_MAX_MS } from "../../src/bounds.ts";
+import { said } from "../support/carrying.ts";
 import { chat, entriesOf, faultRegion, NEAR, newCase, type Region, replicasOf } from "../support/endings.ts";
 import { live, meterFrom, stillHeld } from "../support/held.ts";
 import { eventually, type TestStack, testStack } from "../support/stack.ts";
@@ -237,6 +238,89 @@ describe("a hedged model", () => {
     // Those that taught what is late may have been late themselves.
     expect(await metric('meridian_hedges_total{won="second"}')).toBeGreaterThanOrEqual(1);
     expect(await metric('meridian_hedges_total{won="first"}')).toBeGreaterThanOrEqual(1);
+  });
+});
+
+describe("a stream that breaks off", () => {
+  const streamed = (model: string, prompt: string, more: RequestInit = {}) => {
+    const messages = [{ role: "user", content: prompt }];
+    const body = { model, messages, temperature: 0, stream: true, stream_options: { include_usage: true } };
+    const headers = {
+      authorization: `Bearer ${stack.info.tenant.key}`,
+      ...{ "content-type": "application/json", "x-meridian-dev-location": NEAR["us-east"] },
+    };
+    return fetch(stack.info.baseUrl + CHAT, {
+      ...{ method: "POST", headers, body: JSON.stringify(body) },
+      ...more,
+    });
+  };
+
+  it("after it was hedged goes on as a third attempt, and the client pays for one answer", async () => {
+    for (const [slowMs, winner] of [
+      [{ "us-east": 4_000, "eu-west": 0 }, "eu-west"],
+      [{ "us-east": 1_000, "eu-west": 6_000 }, "us-east"],
+    ] as const) {
+      const { marker, prompt } = newCase(60);
+      const cut = { afterTokens: 7 };
+      for (const [region, ms] of Object.entries(slowMs)) {
+        const slow = ms > 0 ? { slowHeaders: { ms } } : {};
+        const faults = region === winner ? { ...slow, cut } : slow;
+        await faultRegion(stack, region, faults, marker);
+      }
+      const meter = await meterFrom(stack);
+      const response = await streamed(HEDGED, prompt);
+      const seen = said(await response.text());
+      expect(response.headers.get("x-meridian-region")).toBe(winner);
+      expect(response.headers.get("x-meridian-attempts")).toBe("2");
+      expect(await stillHeld(stack)).toEqual([]);
+      const entries = await entriesOf(stack, response.headers.get("x-request-id")!);
+      expect(entries).toHaveLength(3);
+      expect(entries.find(({ replica }) => replica === `${winner}-0`)).toMatchObject({ state: "failed" });
+      for (const region of REGIONS) await faultRegion(stack, region, {}, marker);
+      const [promptTokens, outputTokens] = seen.usage as number[];
+      expect(await meter.becomes({ promptTokens: promptTokens!, outputTokens: outputTokens! })).toEqual({
+        promptTokens,
+        outputTokens,
+      });
+      // The same question undisturbed.
+      expect(seen).toEqual(said(await (await streamed("sim-chat", prompt)).text()));
+      expect(await stillHeld(stack)).toEqual([]);
+    }
+  });
+
+  it("and whose client leaves in the pause holds nothing any more, and costs what was delivered", async () => {
+    const { marker, prompt } = newCase(60);
+    const cut = { cut: { afterTokens: 7 } };
+    for (const region of REGIONS) {
+      await faultRegion(stack, region, region === "us-east" ? cut : { slowHeaders: { ms: 8_000 } }, marker);
+    }
+    const meter = await meterFrom(stack);
+    const leaving = new AbortController();
+    const response = await streamed(PATIENT, prompt, { signal: leaving.signal });
+    const reader = response.body!.getReader();
+    let raw = "";
+    const read = async () => {
+      for (;;) {
+        const { value, done } = await reader.read();
+        if (done) return;
+        raw += new TextDecoder().decode(value);
+      }
+    };
+    const reading = read().catch(() => undefined);
+    await eventually(
+      async () => raw,
+      (text) => text.includes(": meridian "),
+    );
+    await new Promise((resolve) => setTimeout(resolve, 1_500));
+    leaving.abort();
+    await reading;
+    const leftMs = Date.now();
+    expect(await stillHeld(stack)).toEqual([]);
+    expect(Date.now() - leftMs).toBeLessThan(8_000);
+    for (const region of REGIONS) await faultRegion(stack, region, {}, marker);
+    const told = JSON.parse(raw.slice(raw.indexOf(": meridian ") + 11).split("\n")[0]!);
+    const { promptTokens, outputTokens } = told;
+    expect(await meter.becomes({ promptTokens, outputTokens })).toEqual({ promptTokens, outputTokens });
   });
 });
 

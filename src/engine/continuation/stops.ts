@@ -104,8 +104,9 @@ export class StopHold {
     this.#since += text;
     if (tokensBefore >= this.#plan.minTokens) {
       for (const stop of this.#plan.stops) {
-        const at = all.indexOf(stop);
-        if (at < 0 || at >= this.#before.length || at + stop.length <= this.#before.length) continue;
+        // One that ended before this text did not count.
+        const at = all.indexOf(stop, Math.max(0, this.#before.length + said - stop.length + 1));
+        if (at < 0 || at >= this.#before.length) continue;
         const end = at + stop.length - this.#before.length;
         return { stop, shown: this.#plan.shows ? this.#heldText() + this.#since.slice(said, end) : "" };
       }
