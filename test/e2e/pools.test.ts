@@ -324,6 +324,38 @@ describe("a stream that breaks off", () => {
   });
 });
 
+describe("a stream that breaks off while every pool is full", () => {
+  it("goes on as soon as one has room, as if nothing had happened", async () => {
+    await idle(PATIENT);
+    const { marker, prompt } = newCase(700);
+    await faultRegion(stack, "us-east", { cut: { afterTokens: 650 } }, marker);
+    const messages = [{ role: "user", content: prompt }];
+    const body = { messages, temperature: 0, stream: true, stream_options: { include_usage: true } };
+    const asked = (model: string) =>
+      stack.post(CHAT, { model, ...body }, { "x-meridian-dev-location": NEAR["us-east"] });
+    const response = await asked(PATIENT);
+    expect(response.headers.get("x-meridian-region")).toBe("us-east");
+    let raw = "";
+    const reading = (async () => {
+      for await (const piece of response.body!) raw += new TextDecoder().decode(piece);
+    })();
+    const letGo = await fill(PATIENT);
+    await eventually(
+      async () => raw.includes(": meridian "),
+      (isCut) => isCut,
+      20_000,
+    );
+    const hadChars = raw.length;
+    await new Promise((resolve) => setTimeout(resolve, 2_000));
+    expect(raw.length).toBe(hadChars);
+    await letGo();
+    await reading;
+    await faultRegion(stack, "us-east", {}, marker);
+    expect(said(raw)).toEqual(said(await (await asked("sim-chat")).text()));
+    expect(await stillHeld(stack)).toEqual([]);
+  });
+});
+
 // Last: breakers are open after it.
 describe("a failure everywhere", () => {
   it("is retried within the budget, and the others are told at once", async () => {

@@ -70,6 +70,15 @@ const CALLS: [name: string, call: (text: string) => Call][] = [
     "chat with a stop string",
     (text) => chat({ messages: user(text), stop: ["never said", "\u{1}nor this"] }),
   ],
+  [
+    "responses with a stop string",
+    (text) =>
+      responses({ input: text, stop: ["never said", "\u{1}nor this"] } as Parameters<typeof responses>[0]),
+  ],
+  [
+    "messages with stop strings",
+    (text) => messages({ messages: user(text), max_tokens: 200, stop_sequences: ["\u{1}", "never said"] }),
+  ],
   ["completions", (text) => completions(text)],
   ["responses", (text) => responses({ input: text })],
   ["messages", (text) => messages({ messages: user(text), max_tokens: 200 })],
