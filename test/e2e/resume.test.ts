@@ -89,6 +89,7 @@ const FAULTS: [name: string, fault: (match: string) => Record<string, unknown>][
   ["breaks off inside an event", (match) => ({ cut: { afterTokens: 7, insideEvent: true, match } })],
   ["tells an error and [DONE]", (match) => ({ engineError: { afterTokens: 7, match } })],
   ["ends without a finish reason", (match) => ({ endWithoutDone: { afterTokens: 7, match } })],
+  ["sends what is no event", (match) => ({ garbage: { afterTokens: 7, match } })],
   ["falls silent", (match) => ({ stall: { afterTokens: 7, match } })],
   ["dies", (match) => ({ die: { afterTokens: 7, match } })],
 ];
@@ -99,7 +100,7 @@ const marked = () => {
   return { match: `case ${marker};`, text: `case ${marker}; ${TEXT}` };
 };
 
-describe.each(CALLS)("%s", (_name, callOf) => {
+describe.each(CALLS)("%s", (name, callOf) => {
   it.each(FAULTS)("a stream goes on when its replica %s", async (_fault, fault) => {
     const { match, text } = marked();
     const told = await survives(callOf(text), () => stack.fault("us-east-0", fault(match)), "streamed");
@@ -108,6 +109,21 @@ describe.each(CALLS)("%s", (_name, callOf) => {
     const { entries } = await ledgersOnceAllAreBack();
     const ran = entries.filter(({ id }) => id === told.headers.get("x-request-id"));
     expect(ran.map(({ replica }) => replica)).toContain("eu-west-0");
+  });
+
+  it.each([
+    ["the last token of its text", 60],
+    ["the token that ends it", 61],
+  ])("a stream is whole when its replica breaks off after %s", async (_token, afterTokens) => {
+    const { match, text } = marked();
+    const fault = { cut: { afterTokens, match } };
+    const told = await survives(callOf(text), () => stack.fault("us-east-0", fault), "streamed");
+    // One with a limit never comes that far.
+    if (name !== "chat with a limit") {
+      const { entries } = await ledgersOnceAllAreBack();
+      const ran = entries.filter(({ id }) => id === told.headers.get("x-request-id"));
+      expect(ran.map(({ state }) => state)).toContain("failed");
+    }
   });
 
   it("one JSON is made anew when its replica breaks off", async () => {
