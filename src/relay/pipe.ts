@@ -4,8 +4,8 @@ import type { PermitOutcome } from "../routing/messages.ts";
 import { ended } from "../telemetry/metrics.ts";
 import type { RequestEnd } from "../telemetry/trace.ts";
 import type { Exchange } from "./exchange.ts";
-import { Kept } from "./keep.ts";
-import { type RelayPlan, resume } from "./resume.ts";
+import { Kept, stillKept } from "./keep.ts";
+import { type RelayPlan, type Resumed, resume } from "./resume.ts";
 import type { Seat } from "./seat.ts";
 
 interface Origin {
@@ -51,8 +51,8 @@ export async function pipeInto(
       const cut = await pipeOnce(exchange, origin, before, writable, held, plan);
       if (cut === null) break;
       isPaused = !request.signal.aborted;
-      const resumed =
-        exchange.resumable && !request.signal.aborted ? await resume(exchange, plan, held, cut.sent) : null;
+      const mayGoOn = exchange.resumable && !request.signal.aborted;
+      const resumed = mayGoOn ? await resumeKept(exchange, plan, held, cut.sent) : null;
       if (resumed === null || resumed.kind === "broken") throw cut.error;
       trace.resumes += 1;
       if (resumed.kind === "resumed") {
@@ -81,6 +81,16 @@ export async function pipeInto(
     plan.letGo();
     ended(trace, end);
   }
+}
+
+/** What was sent stays in memory for as long as somebody is sought, and counts. */
+function resumeKept(
+  exchange: Exchange,
+  plan: RelayPlan,
+  failed: Seat,
+  sent: Uint8Array | null,
+): Promise<Resumed> {
+  return resume(exchange, plan, failed, sent).finally(stillKept(sent?.length ?? 0));
 }
 
 /** Pipes one origin's answer to its end. Null when it ended properly, else what is known of the cut. */

@@ -1,6 +1,8 @@
 import { createExecutionContext, waitOnExecutionContext } from "cloudflare:test";
 import { expect, test, vi } from "vitest";
+import { RESUME_KEPT_IN_FLIGHT_MAX_BYTES } from "../../src/bounds.ts";
 import type { Exchange } from "../../src/relay/exchange.ts";
+import { Kept, stillKept } from "../../src/relay/keep.ts";
 import { pipeInto } from "../../src/relay/pipe.ts";
 import * as resuming from "../../src/relay/resume.ts";
 import type { Seat } from "../../src/relay/seat.ts";
@@ -20,6 +22,19 @@ function seatOf(name: string, released: string[]): Seat {
     release: (outcome: string) => released.push(`${name} ${outcome}`),
   } as unknown as Seat;
 }
+
+test("what waits to be carried on takes up room like what flows", async () => {
+  const keep = async () => {
+    const kept = new Kept(new Response(EVENT).body!, new Uint8Array(), 60_000, () => undefined);
+    const sent = await kept.rest();
+    kept.drop();
+    return sent;
+  };
+  const forget = stillKept(RESUME_KEPT_IN_FLIGHT_MAX_BYTES);
+  expect(await keep()).toBeNull();
+  forget();
+  expect((await keep())?.length).toBe(EVENT.length);
+});
 
 /** A stream that breaks off after one event and half of another. */
 function cutStream(): Response {
