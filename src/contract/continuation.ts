@@ -15,10 +15,14 @@ export interface Continuation {
   readonly opened: number;
   readonly closed: number;
   readonly finishReason: string | null;
+  /** The stop string that the client was told of as the end; absent or null where there was none. */
+  readonly stopReason?: string | null;
   /** Responses API: the last sequence number, the open item's id, and the response as it was begun. */
   readonly sequence: number;
   readonly itemId: string | null;
   readonly response: { readonly [name: string]: unknown } | null;
+  /** What the client has of one more event, after one that began the end; absent or empty where it has no half. */
+  readonly half?: string;
   /** How the answer ends, where the engine had said all of it and the client has not got all; absent or null elsewhere. */
   readonly ends?: Ends | null;
 }
@@ -63,6 +67,8 @@ function wellFormed(value: { [name: string]: unknown }): boolean {
     namesOrNull.every((name) => name === null || typeof name === "string") &&
     (value.created === null || Number.isFinite(value.created)) &&
     (value.response === null || isRecord(value.response)) &&
+    (value.stopReason === undefined || value.stopReason === null || typeof value.stopReason === "string") &&
+    (value.half === undefined || typeof value.half === "string") &&
     (value.ends === undefined || value.ends === null || isEnds(value.ends))
   );
 }
@@ -97,16 +103,24 @@ export interface Aside {
   readonly ends: Ends | null;
   /** Of a stream that was carried on: what it had cost before this gate took it up. Not what it costs by now. */
   readonly paid: Told | null;
+  /** Characters before here that half an event showed: the text ends inside a token until more of it comes. */
+  readonly shown: number | null;
 }
 
-const NO_ASIDE: Aside = { told: null, away: null, ends: null, paid: null };
+const NO_ASIDE: Aside = { told: null, away: null, ends: null, paid: null, shown: null };
 const ASIDE = ": meridian ";
 
 export function aside(parts: Partial<Aside>): string {
-  const { told, away, ends, paid } = { ...NO_ASIDE, ...parts };
-  const given = Object.entries({ away, ends, paid }).filter(([, value]) => value !== null);
+  const { told, ...others } = { ...NO_ASIDE, ...parts };
+  const given = Object.entries(others).filter(([, value]) => value !== null);
   const said = { ...told, ...Object.fromEntries(given) };
   return `${ASIDE}${JSON.stringify(said)}\n\n`;
+}
+
+/** Said before the last text and the end that a stop string makes of it. `whole`: what the whole stream costs, if known. */
+export function endAside(stopReason: string, text: string, whole: Told | null): string {
+  const told = whole === null ? null : { promptTokens: whole.promptTokens, outputTokens: whole.outputTokens };
+  return aside({ told, ends: { stopReason, text } });
 }
 
 /** The aside in an event's text, or null when it is something else. */
@@ -120,6 +134,7 @@ export function readAside(raw: string): Aside | null {
       paid: isRecord(said.paid) ? toldIn(said.paid) : null,
       away: AWAY.find((one) => one === said.away) ?? null,
       ends: isEnds(said.ends) ? said.ends : null,
+      shown: Number.isSafeInteger(said.shown) ? Number(said.shown) : null,
     };
   } catch {
     return null;

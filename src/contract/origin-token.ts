@@ -48,6 +48,8 @@ export interface Continued {
   /** That attempt's ticket: where its gate had no last words, this one reports what the client got. */
   readonly ticket: string;
   readonly told: Told | null;
+  /** `told` was said before the end and not as last words: its gate may be gone without a report. */
+  readonly unreported?: true;
   /** What the attempts before that one have been charged; absent where it was the first. */
   readonly paid?: Told;
 }

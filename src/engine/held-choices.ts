@@ -1,3 +1,4 @@
+import { endAside } from "../contract/continuation.ts";
 import type { OriginOrder } from "../contract/origin-token.ts";
 import type { Usage } from "../contract/report.ts";
 import { type ChoiceFormat, type ChoicePlan, ChoiceReader, textOf } from "./choices.ts";
@@ -56,7 +57,15 @@ class StopHoldingReader extends ChoiceReader {
     if (!isJsonObject(choice)) return super.pass(event, frame);
     const finished = typeof choice.finish_reason === "string";
     const said = finished ? this.#last(text ?? "", choice.stop_reason) : this.#next(text ?? "");
-    if (said === (text ?? "")) return super.pass(event, frame);
+    const stopReason = finished && typeof choice.stop_reason === "string" ? choice.stop_reason : null;
+    const whole = this.promptKnown ? this.usage() : null;
+    const told = stopReason === null ? "" : endAside(stopReason, said, whole);
+    return told + this.#shown(event, frame, choice, text ?? "", said);
+  }
+
+  #shown(event: SseEvent, frame: JsonObject, choice: JsonObject, text: string, said: string): string {
+    const finished = typeof choice.finish_reason === "string";
+    if (said === text) return super.pass(event, frame);
     // All of it is held: its usage comes with the next.
     if (said === "" && !finished) return "";
     const changed = { ...frame, choices: [{ ...choice, ...this.format.said(said) }] };

@@ -17,6 +17,24 @@ import { OutputItems } from "./output-items.ts";
 import { isJsonObject } from "./schema.ts";
 import type { SseEvent } from "./sse.ts";
 
+/** A response that has begun, where no engine told of it: the least that an SDK needs. */
+export function leastResponse(order: OriginOrder, model: string): JsonObject {
+  return {
+    id: `resp_${order.requestId}`,
+    object: "response",
+    created_at: createdSeconds(order),
+    status: "in_progress",
+    error: null,
+    incomplete_details: null,
+    parallel_tool_calls: true,
+    tool_choice: "auto",
+    tools: [],
+    output: [],
+    usage: null,
+    model,
+  };
+}
+
 /** Usage of the Responses API; null when it is none. */
 export function responsesUsage(usage: JsonObject): Usage | null {
   const promptTokens = tokensOf(usage.input_tokens);
@@ -139,22 +157,11 @@ export class ResponsesReader implements StreamReader {
     return namedFrame(type, { type, sequence_number: this.#sequence, ...fields });
   }
 
-  /** The response as the engine began it, or the least that an SDK needs. */
+  /** The response as the engine began it. */
   #started(): JsonObject {
-    const own = {
-      id: `resp_${this.order.requestId}`,
-      object: "response",
-      created_at: createdSeconds(this.order),
-      status: "in_progress",
-      error: null,
-      incomplete_details: null,
-      parallel_tool_calls: true,
-      tool_choice: "auto",
-      tools: [],
-      output: [],
-      usage: null,
-    };
-    return { ...(this.#created ?? own), model: this.model };
+    return this.#created === null
+      ? leastResponse(this.order, this.model)
+      : { ...this.#created, model: this.model };
   }
 
   /** As vLLM ends a response that reached `max_output_tokens`. */

@@ -45,13 +45,15 @@ export async function carryOn(
   const { continuation, body } = opened;
   const prepared = endpoint.prepare(body, order).body;
   const { told, paid } = order.continues;
+  const ends = continuation.ends ?? null;
   const signal = AbortSignal.timeout(2_000);
   let textIds: readonly number[] = [];
   let promptIds: readonly number[] = [];
   try {
     const { model } = prepared;
-    if (continuation.text !== "" && (told === null || endpoint.id === "completions")) {
-      const question = { model, prompt: continuation.text, add_special_tokens: false };
+    const prompt = told === null ? saidBy(continuation, body) : continuation.text;
+    if (prompt !== "" && (told === null || endpoint.id === "completions")) {
+      const question = { model, prompt, add_special_tokens: false };
       textIds = (await tokenize(engine, question, signal)).tokens;
     }
     if (endpoint.id === "completions") {
@@ -65,7 +67,6 @@ export async function carryOn(
   }
   const outputTokens = told?.outputTokens ?? textIds.length;
   const limit = limitOf(prepared);
-  const ends = continuation.ends ?? null;
   const isOver = continuation.closed > 0 || ends !== null || (limit !== null && outputTokens >= limit);
   if (isOver) return finish(endpoint, body, prepared, order, continuation, outputTokens, engine);
   const reader = new ContinuedReader(
@@ -91,6 +92,12 @@ export async function carryOn(
   };
 }
 
+/** What the engine had said by the cut, the stop string included that ended it and was not shown. */
+function saidBy({ text, ends, stopReason }: Continuation, body: JsonObject): string {
+  const stop = body.include_stop_str_in_output === true ? null : (ends?.stopReason ?? stopReason);
+  return text + (ends?.text ?? "") + (stop ?? "");
+}
+
 /** Nothing of the stream is there yet. */
 const NOTHING_YET: Continuation = {
   ...{ id: null, created: null, text: "", shown: "", opened: 0, closed: 0, finishReason: null },
@@ -98,8 +105,9 @@ const NOTHING_YET: Continuation = {
 };
 
 /**
- * A stream that is to be begun in the words of another endpoint, or null where its own serve: /v1/messages cannot show
- * its stop strings, so one with stop strings of several characters is written from /v1/chat/completions.
+ * A stream that is to be begun in the words of another endpoint, or null where its own serve. /v1/messages cannot show its
+ * stop strings, /v1/responses tells its text once more at the end: one with stop strings is written from
+ * /v1/chat/completions.
  */
 export function beginConverted(
   endpoint: Endpoint,
@@ -108,7 +116,8 @@ export function beginConverted(
   engineError: EngineErrorEnding,
 ): { readonly path: string; readonly body: JsonObject; readonly answer: Answer } | null {
   const stops = stopPlan(body);
-  if (endpoint.id !== "messages" || order.resumable !== true || stops === null) return null;
+  const isToldTwice = endpoint.id === "messages" || endpoint.id === "responses";
+  if (!isToldTwice || order.resumable !== true || stops === null) return null;
   const writer = continuationWriter(endpoint.id, body, order, NOTHING_YET);
   const reader = new ContinuedReader(order, String(body.model), writer, NOTHING_YET, null, stops);
   return {
@@ -133,20 +142,30 @@ async function finish(
     (told ?? paid)?.promptTokens ?? (await countPrompt(endpoint.id, prepared, order, engine)).tokens;
   const reachedLimit = limit !== null && textTokens >= limit;
   const { ends = null } = continuation;
-  const reason = continuation.finishReason ?? (reachedLimit && ends === null ? "length" : "stop");
+  const stopReason = ends?.stopReason ?? continuation.stopReason ?? null;
+  const reason = continuation.finishReason ?? (reachedLimit && stopReason === null ? "length" : "stop");
   // The token that ends an answer by itself has no text, and counts.
-  const silent = told === null && reason === "stop" ? 1 : 0;
-  const usage: Usage = { promptTokens, cachedTokens: 0, outputTokens: textTokens + silent };
+  const silent = told === null && reason === "stop" && stopReason === null ? 1 : 0;
+  // Nor has the part of a character that a limit may end in.
+  const atLimit = told === null && reason === "length" && limit !== null;
+  const outputTokens = atLimit ? Math.max(limit, textTokens) : textTokens + silent;
+  const usage: Usage = { promptTokens, cachedTokens: 0, outputTokens };
   const writer = continuationWriter(endpoint.id, body, order, continuation);
   const rest = ends?.text ?? "";
-  // Without a known end the stop string was told in the event with the finish reason, which the client has.
-  const end = { reason, stopReason: ends?.stopReason ?? null, text: continuation.text + rest, usage };
+  const end = { reason, stopReason, text: continuation.text + rest, usage };
   const text = [
     ...writer.opening(usage).slice(continuation.opened),
     rest === "" ? "" : writer.text(rest, usage),
     ...writer.closing(end).slice(continuation.closed),
   ];
-  return { kind: "finished", text: text.join(""), before: told === null ? beforeReport(order, usage) : null };
+  const { half = "" } = continuation;
+  const whole = text.join("");
+  if (!whole.startsWith(half)) {
+    return { kind: "failed", ending: { ...failed("half an event of another form"), retryable: false } };
+  }
+  const isUnheardOf = told === null || order.continues.unreported === true;
+  const before = isUnheardOf ? beforeReport(order, usage) : null;
+  return { kind: "finished", text: whole.slice(half.length), before };
 }
 
 /**

@@ -28,6 +28,7 @@ export interface BrokenOff {
   readonly attempt: number;
   readonly continuation: Continuation;
   readonly told: Told | null;
+  readonly unreported: boolean;
   readonly paid: Told | null;
 }
 
@@ -208,8 +209,9 @@ async function originToken(
   return signOrder(order, await secrets.poolKey(pool.id, signingVersion(pool)));
 }
 
-async function continued({ told, paid }: BrokenOff, ticket: Promise<string>): Promise<Continued> {
-  return { ticket: await ticket, told, ...(paid === null ? {} : { paid }) };
+async function continued({ told, unreported, paid }: BrokenOff, ticket: Promise<string>): Promise<Continued> {
+  const kept = { ticket: await ticket, told, ...(paid === null ? {} : { paid }) };
+  return unreported ? { ...kept, unreported } : kept;
 }
 
 /** Whoever was present at a death is under suspicion until it completes. */

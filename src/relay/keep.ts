@@ -10,6 +10,14 @@ const READ_BYTES = 64 * 1024;
 
 let bytesInFlight = 0;
 
+/** Counts what is kept of a stream that waits to be carried on, whose `Kept` is gone. Returns what ends that. */
+export function stillKept(bytes: number): () => void {
+  bytesInFlight += bytes;
+  return () => {
+    bytesInFlight -= bytes;
+  };
+}
+
 /**
  * Keeps what a client is being sent, for the case that the stream breaks off. The bytes go to the client natively; this
  * is the other branch of the same stream, emptied now and then, so that the cost does not grow with the number of events.

@@ -4,8 +4,8 @@ import type { PermitOutcome } from "../routing/messages.ts";
 import { ended } from "../telemetry/metrics.ts";
 import type { RequestEnd } from "../telemetry/trace.ts";
 import type { Exchange } from "./exchange.ts";
-import { Kept } from "./keep.ts";
-import { type RelayPlan, resume } from "./resume.ts";
+import { Kept, stillKept } from "./keep.ts";
+import { type RelayPlan, type Resumed, resume } from "./resume.ts";
 import type { Seat } from "./seat.ts";
 
 interface Origin {
@@ -39,6 +39,8 @@ export async function pipeInto(
   let held = seat;
   // What the client has of the parts before this one.
   let before = new Uint8Array();
+  // Cut off while its client was there, and not yet carried on: no gate works for it.
+  let isPaused = false;
   const leave = () => origin.abort.abort();
   // A stalled origin writes nothing, so no failing write would tell that the client left: the signal does.
   request.signal.addEventListener("abort", leave, { once: true });
@@ -48,14 +50,18 @@ export async function pipeInto(
     for (;;) {
       const cut = await pipeOnce(exchange, origin, before, writable, held, plan);
       if (cut === null) break;
-      const resumed =
-        exchange.resumable && !request.signal.aborted ? await resume(exchange, plan, held, cut.sent) : null;
+      isPaused = !request.signal.aborted;
+      const mayGoOn = exchange.resumable && !request.signal.aborted;
+      const resumed = mayGoOn ? await resumeKept(exchange, plan, held, cut.sent) : null;
       if (resumed === null || resumed.kind === "broken") throw cut.error;
       trace.resumes += 1;
+      if (resumed.kind === "resumed") {
+        origin = resumed.answer;
+        held = resumed.seat;
+        isPaused = false;
+      }
       await write(writable, resumed.tail);
       if (resumed.kind === "complete") break;
-      origin = resumed.answer;
-      held = resumed.seat;
       before = joined(cut.sent ?? before, new TextEncoder().encode(resumed.tail));
       if (request.signal.aborted) leave();
     }
@@ -64,7 +70,9 @@ export async function pipeInto(
     // SDKs hang up at `[DONE]`, often before the close: all was sent, so the answer is complete all the same.
     await writable.close().catch(() => undefined);
   } catch (error) {
-    end = await breakOff(exchange, first.response, writable, plan);
+    // Written in the pause to a client that had left: the second engine is not read any more.
+    held.release(request.signal.aborted ? "client_gone" : "failed");
+    end = await breakOff(exchange, first.response, writable, plan, isPaused);
     trace.internalDetail = String(error);
   } finally {
     clearTimeout(timer);
@@ -73,6 +81,16 @@ export async function pipeInto(
     plan.letGo();
     ended(trace, end);
   }
+}
+
+/** What was sent stays in memory for as long as somebody is sought, and counts. */
+function resumeKept(
+  exchange: Exchange,
+  plan: RelayPlan,
+  failed: Seat,
+  sent: Uint8Array | null,
+): Promise<Resumed> {
+  return resume(exchange, plan, failed, sent).finally(stillKept(sent?.length ?? 0));
 }
 
 /** Pipes one origin's answer to its end. Null when it ended properly, else what is known of the cut. */
@@ -129,6 +147,7 @@ async function breakOff(
   response: Response,
   writable: WritableStream<Uint8Array>,
   { reservation }: RelayPlan,
+  isPaused: boolean,
 ): Promise<RequestEnd> {
   const clientGone = exchange.request.signal.aborted;
   const failure = { tag: "stream_broken", internalDetail: "the gate's answer was cut" } as const;
@@ -136,7 +155,9 @@ async function breakOff(
   // A gate that died reports nothing any more: its request must not count as running until the silence is noticed. Of
   // one JSON, and of a stream that was to be carried on, no final report comes either: what was reported is the bill.
   const over = exchange.resumable || !isStream;
-  const freed = clientGone ? null : over ? reservation.cancel() : reservation.finish();
+  // A gate tells that its client left; in the pause of a stream that is to be carried on there is none to do it.
+  const told = clientGone && !(isPaused && over);
+  const freed = told ? null : over ? reservation.cancel() : reservation.finish();
   try {
     if (clientGone || !isStream) {
       // One JSON cannot carry an error after its beginning: the connection breaks, as the answer did.

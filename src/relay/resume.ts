@@ -66,14 +66,14 @@ async function tryToResume(
   if (sent === null) return { kind: "broken", why: "too_long" };
   const delivered = readDelivered(exchange.endpoint.id, sent, exchange.exact);
   if (delivered === null) return { kind: "broken", why: "unreadable" };
-  const { continuation, told, away, paid, tail } = delivered;
+  const { continuation, told, unreported, away, paid, tail } = delivered;
   if (delivered.complete) return { kind: "complete", tail };
   const { gates } = failed.candidate.pool;
   markTried(plan.tried, failed, away === "pool" || (away === "gate" && gates.length === 1));
   // Whether an engine died or a gate is not known here; a request that is present at two deaths goes nowhere else.
   if (away === null) exchange.trace.deaths += 1;
   else if (exchange.trace.resumes >= RESUMES_PER_STREAM_MAX) return { kind: "broken", why: "too_often" };
-  const broken: BrokenOff = { attempt: exchange.trace.serving, continuation, told, paid };
+  const broken: BrokenOff = { attempt: exchange.trace.serving, continuation, told, unreported, paid };
   const nowMs = Date.now();
   const untilMs = Math.min(nowMs + RESUME_WITHIN_MS, exchange.deadlineMs);
   const startByMs = Math.min(nowMs + START_DEADLINE_MS, exchange.deadlineMs);

@@ -1,14 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type StackPlan, simulatedPlan } from "../../sim/stack/plan.ts";
-import { HEDGE_SAMPLES_MIN, RETRY_FLOOR, RETRY_SHARE, SILENT_STREAM_MAX_MS } from "../../src/bounds.ts";
-import { chat, entriesOf, faultRegion, NEAR, newCase, type Region, replicasOf } from "../support/endings.ts";
+import { RETRY_FLOOR, RETRY_SHARE, SILENT_STREAM_MAX_MS } from "../../src/bounds.ts";
+import { chat, entriesOf, faultRegion, newCase, replicasOf } from "../support/endings.ts";
 import { live, meterFrom, stillHeld } from "../support/held.ts";
+import { fill, idle, PATIENT, REGIONS, smallPlan } from "../support/small-pools.ts";
 import { eventually, type TestStack, testStack } from "../support/stack.ts";
 
-/** What the edge makes of pools: bands, deadlines, waiting, a second try, a second call. */
-const REGIONS = Object.keys(NEAR) as Region[];
-const PATIENT = "sim-patient";
-const HEDGED = "sim-hedged";
+/** What the edge makes of pools: bands, deadlines, waiting, a second try. A second call: hedged.test.ts. */
 const CHAT = "/v1/chat/completions";
 
 let stack: TestStack;
@@ -16,20 +13,6 @@ beforeAll(async () => {
   stack = await testStack({ plan: smallPlan() });
 });
 afterAll(() => stack?.end());
-
-/** One replica a region, which takes two requests of each model at once. */
-function smallPlan(): StackPlan {
-  const plan = simulatedPlan(1);
-  const like = { kind: "generate", servedName: "sim-chat", contextTokens: 32_768 } as const;
-  return {
-    models: [
-      ...plan.models,
-      { ...like, id: PATIENT, firstTokenTimeoutMs: 60_000 },
-      { ...like, id: HEDGED, firstTokenTimeoutMs: 60_000, hedge: true },
-    ],
-    regions: plan.regions.map((region) => ({ ...region, concurrencyPerReplica: 2 })),
-  };
-}
 
 function ask(headers: Record<string, string>, body: Record<string, unknown> = {}): Promise<Response> {
   const messages = [{ role: "user", content: newCase(3).prompt }];
@@ -41,66 +24,6 @@ async function metric(name: string): Promise<number> {
   const answer = await fetch(`${baseUrl}/metrics`, { headers: { authorization: `Bearer ${adminKey}` } });
   const lines = (await answer.text()).split("\n").filter((line) => line.startsWith(`${name} `));
   return lines.reduce((sum, line) => sum + Number(line.split(" ").at(-1)), 0);
-}
-
-/** No engine works, and every pool has heard so: just after its start a pool goes by what gates say. */
-async function idle(model: string): Promise<void> {
-  const busy = async () => {
-    const states = await Promise.all(REGIONS.map((pool) => live(stack, pool)));
-    const replicas = states
-      .flat()
-      .filter((one) => one.model === model)
-      .flatMap(({ state }) => state.replicas);
-    return replicas.some((replica) => (replica as { running?: number }).running !== 0);
-  };
-  expect(await eventually(busy, (is) => !is)).toBe(false);
-}
-
-/** Streams that take up all places of a model everywhere, until they are let go. */
-async function fill(model: string): Promise<() => Promise<void>> {
-  const taken = async () => (await Promise.all(REGIONS.map((pool) => inUse(pool, model)))).join();
-  const streams: { leave(): void; readonly ended: Promise<void> }[] = [];
-  for (const pool of REGIONS) {
-    for (let tries = 0; tries < 10 && (await inUse(pool, model)) < 2; tries++) {
-      const before = await taken();
-      const stream = endless(model, pool);
-      // One that is held elsewhere instead is not what is wanted here.
-      if ((await eventually(taken, (now) => now !== before, 2_000)) === before) stream.leave();
-      else streams.push(stream);
-    }
-  }
-  const letGo = async () => {
-    for (const { leave } of streams) leave();
-    await Promise.all(streams.map(({ ended }) => ended));
-  };
-  if ((await taken()) !== "2,2,2") {
-    await letGo();
-    throw new Error(`not all places are taken: ${await taken()}`);
-  }
-  return letGo;
-}
-
-/** A stream that goes on until its client leaves. */
-function endless(model: string, from: Region): { leave(): void; readonly ended: Promise<void> } {
-  const leaving = new AbortController();
-  const messages = [{ role: "user" as const, content: `${newCase().marker} [len=8000]` }];
-  const read = async () => {
-    const client = stack.openai({ location: NEAR[from] });
-    const { signal } = leaving;
-    try {
-      for await (const _ of await client.chat.completions.create(
-        { model, messages, stream: true },
-        { signal },
-      ));
-    } catch {
-      // Let go.
-    }
-  };
-  return { leave: () => leaving.abort(), ended: read() };
-}
-
-async function inUse(pool: string, model: string): Promise<number> {
-  return (await live(stack, pool)).find((one) => one.model === model)!.state.inUse;
 }
 
 describe("x-meridian-priority", () => {
@@ -135,8 +58,8 @@ describe("x-meridian-deadline-ms", () => {
     // Pools learn how long a place is taken.
     const two = REGIONS.flatMap((from) => [from, from]);
     await Promise.all(two.map((from) => chat(stack, { prompt: newCase(200).prompt, stream: true, from })));
-    await idle("sim-chat");
-    const letGo = await fill("sim-chat");
+    await idle(stack, "sim-chat");
+    const letGo = await fill(stack, "sim-chat");
     const fromMs = Date.now();
     const refused = await ask({ "x-meridian-deadline-ms": "100" });
     const tookMs = Date.now() - fromMs;
@@ -197,46 +120,6 @@ describe("a first token that takes its time", () => {
     const { promptTokens, outputTokens } = paid!;
     expect(outputTokens).toBeGreaterThan(0);
     expect(await meter.charged()).toEqual({ promptTokens, outputTokens });
-  });
-});
-
-describe("a hedged model", () => {
-  it("calls a second replica when the first token is late, and the client pays for one answer", async () => {
-    // What is late is known from what came before.
-    await idle(HEDGED);
-    let known = 0;
-    for (let round = 0; round < 120 && known <= HEDGE_SAMPLES_MIN; round++) {
-      const seen = await chat(stack, { prompt: newCase(2).prompt, stream: true, model: HEDGED });
-      if (seen.headers.get("x-meridian-region") === "us-east") known += 1;
-    }
-    expect(await stillHeld(stack)).toEqual([]);
-    for (const [slowMs, winner] of [
-      [{ "us-east": 4_000, "eu-west": 0 }, "eu-west"],
-      [{ "us-east": 1_000, "eu-west": 6_000 }, "us-east"],
-    ] as const) {
-      const { marker, prompt } = newCase(40);
-      for (const [region, ms] of Object.entries(slowMs)) {
-        if (ms > 0) await faultRegion(stack, region, { slowHeaders: { ms } }, marker);
-      }
-      const meter = await meterFrom(stack);
-      const seen = await chat(stack, { prompt, stream: true, model: HEDGED });
-      expect(seen.error).toBeNull();
-      expect(seen.finishReason).toBe("stop");
-      expect(seen.headers.get("x-meridian-region")).toBe(winner);
-      expect(seen.headers.get("x-meridian-attempts")).toBe("2");
-      expect(await stillHeld(stack)).toEqual([]);
-      const entries = await entriesOf(stack, seen.headers.get("x-request-id")!);
-      expect(entries).toHaveLength(2);
-      const served = entries.find(({ replica }) => replica === `${winner}-0`)!;
-      const lost = entries.find((entry) => entry !== served)!;
-      expect(served).toMatchObject({ state: "finished", aborted: false });
-      expect(lost.state).not.toBe("finished");
-      const { promptTokens, outputTokens } = served;
-      expect(await meter.becomes({ promptTokens, outputTokens })).toEqual({ promptTokens, outputTokens });
-    }
-    // Those that taught what is late may have been late themselves.
-    expect(await metric('meridian_hedges_total{won="second"}')).toBeGreaterThanOrEqual(1);
-    expect(await metric('meridian_hedges_total{won="first"}')).toBeGreaterThanOrEqual(1);
   });
 });
 

@@ -70,6 +70,15 @@ const CALLS: [name: string, call: (text: string) => Call][] = [
     "chat with a stop string",
     (text) => chat({ messages: user(text), stop: ["never said", "\u{1}nor this"] }),
   ],
+  [
+    "responses with a stop string",
+    (text) =>
+      responses({ input: text, stop: ["never said", "\u{1}nor this"] } as Parameters<typeof responses>[0]),
+  ],
+  [
+    "messages with stop strings",
+    (text) => messages({ messages: user(text), max_tokens: 200, stop_sequences: ["\u{1}", "never said"] }),
+  ],
   ["completions", (text) => completions(text)],
   ["responses", (text) => responses({ input: text })],
   ["messages", (text) => messages({ messages: user(text), max_tokens: 200 })],
@@ -80,6 +89,7 @@ const FAULTS: [name: string, fault: (match: string) => Record<string, unknown>][
   ["breaks off inside an event", (match) => ({ cut: { afterTokens: 7, insideEvent: true, match } })],
   ["tells an error and [DONE]", (match) => ({ engineError: { afterTokens: 7, match } })],
   ["ends without a finish reason", (match) => ({ endWithoutDone: { afterTokens: 7, match } })],
+  ["sends what is no event", (match) => ({ garbage: { afterTokens: 7, match } })],
   ["falls silent", (match) => ({ stall: { afterTokens: 7, match } })],
   ["dies", (match) => ({ die: { afterTokens: 7, match } })],
 ];
@@ -99,6 +109,19 @@ describe.each(CALLS)("%s", (_name, callOf) => {
     const { entries } = await ledgersOnceAllAreBack();
     const ran = entries.filter(({ id }) => id === told.headers.get("x-request-id"));
     expect(ran.map(({ replica }) => replica)).toContain("eu-west-0");
+  });
+
+  it.each([
+    ["before its last token", 1],
+    ["between its last token and the end", 0],
+  ])("a stream is whole when its replica breaks off %s", async (_place, missing) => {
+    const { match, text } = marked();
+    const { usage } = await served(callOf(text).streamed!);
+    const fault = { cut: { afterTokens: usage![1] - missing, match } };
+    const told = await survives(callOf(text), () => stack.fault("us-east-0", fault), "streamed");
+    const { entries } = await ledgersOnceAllAreBack();
+    const ran = entries.filter(({ id }) => id === told.headers.get("x-request-id"));
+    expect(ran.map(({ state }) => state)).toContain("failed");
   });
 
   it("one JSON is made anew when its replica breaks off", async () => {

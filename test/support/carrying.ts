@@ -15,8 +15,16 @@ export interface Carrier {
   unbroken(endpoint: Endpoint, body: JsonObject): Promise<Unbroken>;
   /** The whole stream after a cut; null where it cannot be carried on. */
   carried(endpoint: Endpoint, body: JsonObject, sent: Uint8Array, exact?: boolean): Promise<string | null>;
+  /** The same, with what it cost. */
+  resumed(endpoint: Endpoint, body: JsonObject, sent: Uint8Array, exact?: boolean): Promise<Resumed | null>;
   /** What the engine answers by itself. */
   ask(path: string, body: JsonObject): Promise<Uint8Array>;
+}
+
+export interface Resumed {
+  readonly stream: string;
+  /** Prompt and output tokens on the bill: of all attempts before, and of the one that carried it on. */
+  readonly charged: readonly [promptTokens: number, outputTokens: number];
 }
 
 export interface Unbroken {
@@ -44,6 +52,38 @@ export function carrier(url: () => string, servedModel: string): Carrier {
       body: endpoint.prepare(body, order).body,
       answer: streamAnswer(endpoint.reader(body, order), engineError),
     };
+  const resumed: Carrier["resumed"] = async (endpoint, body, sent, exact = true) => {
+    const delivered = readDelivered(endpoint.id, sent, exact);
+    if (delivered === null) return null;
+    const before = new TextDecoder().decode(sent) + delivered.tail;
+    const { continuation, told, unreported, paid } = delivered;
+    if (delivered.complete) return { stream: before, charged: [-1, -1] };
+    const continues = {
+      ...{ ticket: "t", told, ...(paid === null ? {} : { paid }) },
+      ...(unreported ? { unreported } : {}),
+    };
+    const engine = { url: url(), apiKey: undefined };
+    const envelope = { continuation: JSON.parse(JSON.stringify(continuation)), body };
+    const plan = await carryOn(endpoint, envelope, { ...order, continues }, engine, engineError);
+    if (plan.kind === "failed" && !plan.ending.retryable) return null;
+    if (plan.kind === "failed") throw new Error("failed");
+    // A gate that had last words reports for itself.
+    const attempts = [told === null || unreported ? paid : told];
+    let stream = before;
+    if (plan.kind === "finished") {
+      stream += plan.text;
+      attempts.push(plan.before?.usage ?? null);
+    } else {
+      const taken = plan.answer.take(await ask(plan.path, plan.body));
+      expect([taken.broken, plan.answer.complete]).toEqual([null, true]);
+      expect(plan.answer.usage().promptTokens).toBe(0);
+      stream += taken.text;
+      attempts.push(plan.before()?.usage ?? null, plan.answer.usage());
+    }
+    const sum = (of: "promptTokens" | "outputTokens") =>
+      attempts.reduce((total, attempt) => total + (attempt?.[of] ?? 0), 0);
+    return { stream, charged: [sum("promptTokens"), sum("outputTokens")] };
+  };
   return {
     ask,
     async unbroken(endpoint, body) {
@@ -57,22 +97,9 @@ export function carrier(url: () => string, servedModel: string): Carrier {
       return { bytes: new TextEncoder().encode(text), told };
     },
     async carried(endpoint, body, sent, exact = true) {
-      const delivered = readDelivered(endpoint.id, sent, exact);
-      if (delivered === null) return null;
-      const before = new TextDecoder().decode(sent) + delivered.tail;
-      if (delivered.complete) return before;
-      const { continuation, told } = delivered;
-      const continues = { ticket: "t", told };
-      const engine = { url: url(), apiKey: undefined };
-      const envelope = { continuation: JSON.parse(JSON.stringify(continuation)), body };
-      const plan = await carryOn(endpoint, envelope, { ...order, continues }, engine, engineError);
-      if (plan.kind === "failed") throw new Error("failed");
-      if (plan.kind === "finished") return before + plan.text;
-      const taken = plan.answer.take(await ask(plan.path, plan.body));
-      expect([taken.broken, plan.answer.complete]).toEqual([null, true]);
-      expect(plan.answer.usage().promptTokens).toBe(0);
-      return before + taken.text;
+      return (await resumed(endpoint, body, sent, exact))?.stream ?? null;
     },
+    resumed,
   };
 }
 
@@ -80,6 +107,8 @@ export interface Said {
   readonly text: string;
   readonly ids: number;
   readonly roles: number;
+  /** Events that begin a response, which no other format has. */
+  readonly begun: number;
   readonly ends: readonly unknown[];
   readonly usage: unknown;
   readonly dones: number;
@@ -92,6 +121,7 @@ export function said(stream: string): Said {
   if (parser.end()) throw new Error("half an event was left");
   let text = "";
   let roles = 0;
+  let begun = 0;
   let dones = 0;
   const ids = new Set<unknown>();
   const ends: unknown[] = [];
@@ -113,11 +143,12 @@ export function said(stream: string): Said {
     ids.add(frame.id ?? frame.item_id ?? null);
     if (choice?.delta?.role || frame.type === "message_start" || frame.type === "response.content_part.added")
       roles += 1;
+    if (frame.type === "response.created" || frame.type === "response.in_progress") begun += 1;
     if (choice?.finish_reason) ends.push(choice.finish_reason);
     if (frame.type === "message_delta") ends.push(frame.delta.stop_reason);
     if (frame.type === "message_stop") dones += 1;
     if (frame.type === "response.completed") {
-      ends.push(frame.response.status, frame.response.output[0].content[0].text);
+      ends.push(frame.response.status, frame.response.output[0]?.content[0].text ?? "");
       dones += 1;
     }
     const shown = frame.type === "message_start" ? null : (frame.usage ?? frame.response?.usage ?? null);
@@ -126,5 +157,5 @@ export function said(stream: string): Said {
       (usage as unknown[]).push(shown.completion_tokens ?? shown.output_tokens);
     }
   }
-  return { text, ids: ids.has(null) ? 0 : ids.size, roles, ends, usage, dones };
+  return { text, ids: ids.has(null) ? 0 : ids.size, roles, begun, ends, usage, dones };
 }

@@ -30,6 +30,9 @@ const CASES: [path: string, body: JsonObject][] = [
   ["/v1/completions", { prompt: "One, two, three,", max_tokens: 40, stop: ["seven, eight"], ...usage }],
   ["/v1/messages", { messages: user(STORY), max_tokens: 30, system: "Be brief." }],
   ["/v1/messages", { messages: user(STORY), max_tokens: 40, stop_sequences: ["the lighthouse", "sea."] }],
+  ["/v1/messages", { messages: user(STORY), max_tokens: 60, stop_sequences: ["."] }],
+  ["/v1/responses", { input: STORY, max_output_tokens: 40, stop: ["the lighthouse", "sea."] }],
+  ["/v1/responses", { input: CHINESE, max_output_tokens: 40, stop: "。" }],
   ["/v1/responses", { input: STORY, instructions: "Be brief.", max_output_tokens: 30 }],
 ];
 

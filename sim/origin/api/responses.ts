@@ -47,6 +47,7 @@ function toChatBody(body: Body): Body {
     presence_penalty: body.presence_penalty,
     frequency_penalty: body.frequency_penalty,
     stop: body.stop,
+    include_stop_str_in_output: body.include_stop_str_in_output,
     cache_salt: body.cache_salt,
     priority: body.priority,
     ...(text?.type === "json_schema" ? { response_format: { type: "json_schema", json_schema: text } } : {}),

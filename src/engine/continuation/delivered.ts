@@ -1,6 +1,7 @@
 import {
   type Aside,
   type Away,
+  aside,
   type Continuation,
   type Ends,
   readAside,
@@ -17,6 +18,8 @@ export interface Delivered {
   /** What to send first: the rest of a half event, or nothing. */
   readonly tail: string;
   readonly told: Told | null;
+  /** What was told came before the end, not as last words: whether its gate lived to report it is not known. */
+  readonly unreported: boolean;
   /** Set where the gate handed the stream over and nothing has failed. */
   readonly away: Away | null;
   /** What had been charged before the attempt that broke off; null where it was the first. */
@@ -40,18 +43,14 @@ export function readDelivered(endpoint: EndpointId, bytes: Uint8Array, exact: bo
   const cut = endOfEvents(bytes);
   const notes: Notes = {
     ...{ id: null, created: null, text: "", shown: "", opened: 0, closed: 0, finishReason: null },
+    stopReason: null,
     ...{ sequence: -1, itemId: null, response: null, pattern: null, complete: false },
   };
-  let last: Aside = { told: null, away: null, ends: null, paid: null };
-  let textBeforeEnd = 0;
+  const heard = new Heard();
   for (const event of new SseParser().push(bytes.subarray(0, cut))) {
     if (event.garbage) return null;
-    if (event.comment) {
-      const said = readAside(event.raw);
-      if (said === null) continue;
-      last = { ...said, ends: said.ends ?? last.ends, paid: said.paid ?? last.paid };
-      if (said.ends !== null) textBeforeEnd = notes.text.length;
-    } else if (!note(endpoint, event, notes)) return null;
+    if (event.comment) heard.take(readAside(event.raw), notes.text.length);
+    else if (!note(endpoint, event, notes)) return null;
   }
   let half: string;
   try {
@@ -59,17 +58,61 @@ export function readDelivered(endpoint: EndpointId, bytes: Uint8Array, exact: bo
   } catch {
     return null;
   }
-  const completed = half === "" ? { tail: "", shown: "" } : completeHalf(endpoint, half, notes.pattern);
+  // After the first event of the end each one is known to the gate that writes the rest: it goes on inside it.
+  const isEnd = notes.closed > 0 && !notes.complete && !half.startsWith(":");
+  if (isEnd) notes.half = half;
+  const isWhole = half === "" || isEnd;
+  const completed = isWhole ? { tail: "", shown: "" } : completeHalf(endpoint, half, notes.pattern);
   // What a decoder put in place of a half character is not what the engine said.
   if (completed === null || (notes.text + completed.shown).includes("\u{fffd}")) return null;
   const { pattern: _pattern, complete, ...continuation } = notes;
   if (completed.tail !== "" && !half.startsWith(":")) continuation.sequence += 1;
-  if (last.ends !== null) return ending(continuation, last, complete, textBeforeEnd, completed);
-  if (exact) continuation.shown = completed.shown;
-  else continuation.text += completed.shown;
+  const { last, textBeforeEnd, unreported } = heard;
+  if (last.ends !== null) {
+    return { ...ending(continuation, last, complete, textBeforeEnd, completed), unreported };
+  }
+  const { shown, tail } = completed;
   // The gate counted whole events; where a half one is text now, the tokens are to be counted by the text.
-  const told = completed.shown === "" ? last.told : null;
-  return { continuation, tail: completed.tail, told, away: last.away, paid: last.paid, complete };
+  const told = shown === "" ? last.told : null;
+  const rest = { told, unreported: false, away: last.away, paid: last.paid, complete };
+  if (!exact) return { continuation: { ...continuation, text: continuation.text + shown }, tail, ...rest };
+  // What half an event showed before an earlier cut, where nothing was said since, will be said again like the rest.
+  const { text } = continuation;
+  const tokenEnd = continuation.closed > 0 ? text.length : heard.tokenEnd(text.length);
+  const again = text.slice(tokenEnd) + shown;
+  const marked = shown === "" ? tail : tail + aside({ shown: again.length });
+  return {
+    continuation: { ...continuation, text: text.slice(0, tokenEnd), shown: again },
+    tail: marked,
+    ...rest,
+  };
+}
+
+/** What gates said beside the stream. */
+class Heard {
+  last: Aside = { told: null, away: null, ends: null, paid: null, shown: null };
+  textBeforeEnd = 0;
+  unreported = false;
+  #inToken: { readonly atChars: number; readonly shownChars: number } | null = null;
+
+  /** @param textChars text that the client had by then */
+  take(said: Aside | null, textChars: number): void {
+    if (said === null) return;
+    const ends = said.ends ?? this.last.ends;
+    // Once the end was told with what it costs, nothing adds to that.
+    const told = said.told ?? (ends === null ? null : this.last.told);
+    this.last = { ...said, told, ends, paid: said.paid ?? this.last.paid };
+    // Last words are no more than that.
+    if (said.told !== null) this.unreported = said.ends !== null;
+    if (said.ends !== null) this.textBeforeEnd = textChars;
+    if (said.shown !== null) this.#inToken = { atChars: textChars, shownChars: said.shown };
+  }
+
+  /** Where the last token ends in a text of so many characters. */
+  tokenEnd(textChars: number): number {
+    if (this.#inToken?.atChars !== textChars) return textChars;
+    return Math.max(0, textChars - this.#inToken.shownChars);
+  }
 }
 
 /** The answer's end is known: nobody has to be asked for it, and what it costs was told with it. */
@@ -79,7 +122,7 @@ function ending(
   complete: boolean,
   textBeforeEnd: number,
   { tail, shown }: Completed,
-): Delivered {
+): Omit<Delivered, "unreported"> {
   const text = continuation.text + shown;
   const rest = (ends as Ends).text.slice(text.length - textBeforeEnd);
   return {
@@ -142,6 +185,7 @@ function noteChoice(frame: JsonObject, raw: string, notes: Notes): boolean {
   if (typeof text === "string" && !finished && delta.role === undefined) notes.pattern = raw;
   if (finished) {
     notes.finishReason = String(choice.finish_reason);
+    notes.stopReason = textOrNull(choice.stop_reason);
     notes.closed = 1;
   }
   return true;
@@ -167,6 +211,9 @@ function noteMessage(frame: JsonObject, raw: string, notes: Notes): boolean {
       return true;
     case "message_delta":
       notes.closed = 2;
+      if (!isJsonObject(frame.delta)) return false;
+      notes.finishReason = frame.delta.stop_reason === "max_tokens" ? "length" : "stop";
+      notes.stopReason = textOrNull(frame.delta.stop_sequence);
       return true;
     case "message_stop":
       notes.complete = true;
@@ -210,6 +257,10 @@ function noteResponse(frame: JsonObject, raw: string, notes: Notes): boolean {
       notes.complete = frame.type === "response.completed";
       return notes.complete;
   }
+}
+
+function textOrNull(value: unknown): string | null {
+  return typeof value === "string" ? value : null;
 }
 
 function given(value: unknown): boolean {

@@ -11,7 +11,7 @@ import { hidesStopTokens, stopPlan } from "./stops.ts";
 export function whyNotResumable(endpoint: EndpointId, body: JsonObject): string | null {
   if (body.stream !== true) return "not_a_stream";
   return (
-    stopsOf(endpoint, body) ??
+    stopsOf(body) ??
     common(body) ??
     BY_ENDPOINT[endpoint]?.(body) ??
     (endpoint in BY_ENDPOINT ? null : "no_text")
@@ -56,13 +56,9 @@ function common(body: JsonObject): string | null {
   return null;
 }
 
-/**
- * A stop string of several characters takes an engine that can be asked to show it (stops.ts): Messages and Responses
- * have no way to ask, or tell their text once more at the end. Nor can the text of a stop token be told from the rest then.
- */
-function stopsOf(endpoint: EndpointId, body: JsonObject): string | null {
-  if (stopPlan(body) === null) return null;
-  return endpoint === "responses" || hidesStopTokens(body) ? "stop" : null;
+/** An engine that is asked to show its stop strings (stops.ts) shows a stop token's text too, like any other's. */
+function stopsOf(body: JsonObject): string | null {
+  return stopPlan(body) !== null && hidesStopTokens(body) ? "stop" : null;
 }
 
 /** One prompt in token ids; a list of texts or of such lists is many prompts. */

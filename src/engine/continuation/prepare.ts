@@ -41,6 +41,8 @@ export function prepareContinuation(
   promptIds: readonly number[],
 ): ContinuedCall {
   const prepared = endpoint.prepare(body, order).body;
+  // What counts tokens counts on; stop strings are held back by the gate, as before the cut.
+  const stops: JsonObject = stopPlan(body) === null ? {} : { include_stop_str_in_output: true };
   const limit = limitOf(prepared);
   const left = limit === null ? null : limit - outputTokens;
   if (left !== null && left <= 0) throw new Error("nothing is left to generate");
@@ -48,7 +50,7 @@ export function prepareContinuation(
   const streaming = { stream: true, stream_options: { include_usage: true, continuous_usage_stats: true } };
   if (endpoint.id === "completions") {
     const engine: JsonObject = { ...prepared, ...streaming, prompt: promptIds, max_tokens: left };
-    return { path: endpoint.enginePath, body: goingOn(engine, least) };
+    return { path: endpoint.enginePath, body: { ...goingOn(engine, least), ...stops } };
   }
   const engine: JsonObject = endpoint.id === "chat" ? { ...prepared } : chatBody(endpoint, prepared);
   Object.assign(engine, streaming);
@@ -59,14 +61,12 @@ export function prepareContinuation(
     engine.continue_final_message = true;
     engine.add_generation_prompt = false;
   }
-  return { path: "/v1/chat/completions", body: goingOn(engine, least) };
+  return { path: "/v1/chat/completions", body: { ...goingOn(engine, least), ...stops } };
 }
 
-/** What counts tokens counts on; a stop string of several characters is held back by the gate, as before the cut. */
 function goingOn(engine: JsonObject, least: number): JsonObject {
   const { min_tokens: _before, ...rest } = engine;
-  const stops = stopPlan(engine) === null ? {} : { include_stop_str_in_output: true };
-  return { ...rest, ...(least > 0 ? { min_tokens: least } : {}), ...stops };
+  return { ...rest, ...(least > 0 ? { min_tokens: least } : {}) };
 }
 
 function chatBody(endpoint: Endpoint, prepared: JsonObject): JsonObject {

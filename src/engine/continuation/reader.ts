@@ -1,4 +1,4 @@
-import { aside, type Continuation } from "../../contract/continuation.ts";
+import { aside, type Continuation, endAside } from "../../contract/continuation.ts";
 import type { OriginOrder } from "../../contract/origin-token.ts";
 import type { Usage } from "../../contract/report.ts";
 import type { Failure } from "../../errors.ts";
@@ -42,8 +42,12 @@ export class ContinuedReader extends ChoiceReader {
   #stopReason: unknown = null;
   /** A stop string began in the text before the cut and has ended in this one. */
   #straddles = false;
-  /** Output tokens, of this engine alone, up to the last text that was passed on. */
+  #endIsTold = false;
+  /** Output tokens, of this engine alone, up to the last text that was let go, and to the last that was passed on. */
+  #freeTokens = 0;
   #passedTokens = 0;
+  /** The same up to the frame before. */
+  #seenTokens = 0;
 
   constructor(
     order: OriginOrder,
@@ -132,23 +136,24 @@ export class ContinuedReader extends ChoiceReader {
   protected override pass(): string {
     const piece = this.#piece;
     this.#piece = "";
-    return this.#endTold(piece) + this.#pass(piece);
+    return (piece === "" ? "" : this.#endTold(piece)) + this.#pass(piece);
   }
 
-  /** Tells the edge of an end inside a token before it is sent: after a cut in it no engine could go on. */
+  /**
+   * Tells the edge of an end by a stop string before it is sent. Its last text may end inside a token, after which no
+   * engine could go on; and in most formats it comes in an event of its own, so a cut may fall before the reason.
+   */
   #endTold(text: string): string {
-    const whole = this.whole();
-    if (this.#hold === null || typeof this.#stopReason !== "string" || text === "" || whole === null)
-      return "";
-    const { promptTokens, outputTokens } = whole;
-    const told = { promptTokens, outputTokens };
-    return aside({ told, ends: { stopReason: this.#stopReason, text } });
+    if (typeof this.#stopReason !== "string") return "";
+    this.#endIsTold = true;
+    return endAside(this.#stopReason, text, this.whole());
   }
 
   /** What of a frame's text may be passed on, with what was held back before. */
   #free(text: string, finished: boolean): string {
     const tokens = super.usage().outputTokens;
-    const straddle = this.#hold?.straddles(text, this.#outputBefore + tokens) ?? null;
+    const straddle = this.#hold?.straddles(text, this.#outputBefore + this.#seenTokens) ?? null;
+    this.#seenTokens = tokens;
     if (straddle !== null) {
       this.#straddles = true;
       this.#stopReason = straddle.stop;
@@ -157,8 +162,9 @@ export class ContinuedReader extends ChoiceReader {
     if (straddle !== null) free = { text: straddle.shown, tokens };
     else if (finished && this.#hold !== null) free = this.#hold.end(text, tokens, this.#stopReason);
     else if (this.#hold !== null) free = this.#hold.push(text, tokens);
-    if (free === null) return "";
-    this.#passedTokens = free.tokens;
+    // A stop string that leaves nothing to show is no part of what the client has: its end is told later, at `[DONE]`.
+    if (free === null || free.text === "") return "";
+    this.#freeTokens = free.tokens;
     return free.text;
   }
 
@@ -166,6 +172,7 @@ export class ContinuedReader extends ChoiceReader {
     if (piece === "") return "";
     this.#pieces.push(piece);
     const shown = this.#unshown(piece);
+    if (shown !== "") this.#passedTokens = this.#freeTokens;
     return shown === "" ? "" : this.#opening() + this.#writer.text(shown, this.#shownWhole());
   }
 
@@ -199,7 +206,9 @@ export class ContinuedReader extends ChoiceReader {
     this.#passedTokens = super.usage().outputTokens;
     const stopReason = reason === "stop" ? this.#stopReason : null;
     const end = { reason, stopReason, text: this.#pieces.join(""), usage: this.#shownWhole() };
-    return this.#opening() + this.#writer.closing(end).slice(this.#from.closed).join("");
+    // With text it was told before that.
+    const told = this.#endIsTold ? "" : this.#endTold("");
+    return told + this.#opening() + this.#writer.closing(end).slice(this.#from.closed).join("");
   }
 
   #shownWhole(): Usage {

@@ -1,8 +1,9 @@
 import type { JsonObject } from "../endpoint.ts";
 
 /**
- * Stop strings of several characters. vLLM holds the last (longest stop string − 1) characters of a text back and lets
- * them go in the middle of tokens, so that no other engine could go on after what a client has. Asked to show its stop
+ * Stop strings. vLLM holds the last (longest stop string − 1) characters of a text back and lets them go in the middle of
+ * tokens, and cuts the last token's text off before the stop string, so that no other engine could go on after what a
+ * client has. Asked to show its stop
  * strings (`include_stop_str_in_output`) it holds nothing back and every frame ends with a token. So the gate asks for
  * that, holds back by itself, in whole frames and only what may be the beginning of a stop string, and takes the stop
  * string out of the text. What was held when a stream broke off is generated anew.
@@ -19,8 +20,7 @@ export interface StopPlan {
 export function stopPlan(body: JsonObject): StopPlan | null {
   const given = [body.stop, body.stop_sequences].flat();
   const stops = given.filter((stop): stop is string => typeof stop === "string" && stop !== "");
-  // One character holds nothing back.
-  if (!stops.some((stop) => stop.length > 1)) return null;
+  if (stops.length === 0) return null;
   const minTokens = typeof body.min_tokens === "number" ? body.min_tokens : 0;
   return { stops, shows: body.include_stop_str_in_output === true, minTokens };
 }
@@ -94,16 +94,19 @@ export class StopHold {
    * The stop string that began in another engine's text and ends in this one's, which this engine cannot see; null where
    * there is none. An engine that says the same again never makes one: what may begin a stop string was held back. One
    * that samples may. Called with each text before `push`.
+   * @param tokensBefore of the whole answer before this text: of a text of several tokens it is not known which of them
+   * a stop string ends in, and some may come before it counts
    */
-  straddles(text: string, tokens: number): { readonly stop: string; readonly shown: string } | null {
+  straddles(text: string, tokensBefore: number): { readonly stop: string; readonly shown: string } | null {
     if (this.#before === "") return null;
     const said = this.#since.length;
     const all = this.#before + this.#since + text;
     this.#since += text;
-    if (tokens > this.#plan.minTokens) {
+    if (tokensBefore >= this.#plan.minTokens) {
       for (const stop of this.#plan.stops) {
-        const at = all.indexOf(stop);
-        if (at < 0 || at >= this.#before.length || at + stop.length <= this.#before.length) continue;
+        // One that ended before this text did not count.
+        const at = all.indexOf(stop, Math.max(0, this.#before.length + said - stop.length + 1));
+        if (at < 0 || at >= this.#before.length) continue;
         const end = at + stop.length - this.#before.length;
         return { stop, shown: this.#plan.shows ? this.#heldText() + this.#since.slice(said, end) : "" };
       }

@@ -6,6 +6,7 @@ import { choicePlan, usageJson } from "../choices.ts";
 import type { EndpointId, JsonObject } from "../endpoint.ts";
 import { DONE, dataFrame, namedFrame, openaiError } from "../frames.ts";
 import { createdSeconds } from "../order.ts";
+import { leastResponse } from "../responses-stream.ts";
 
 /**
  * Writes the rest of a stream in its endpoint's own events, with the id and the time that the client knows. `opening`
@@ -47,7 +48,7 @@ export function continuationWriter(
     case "messages":
       return messageWriter(known);
     case "responses":
-      return responseWriter(from, known.model);
+      return responseWriter(from, from.response ?? begun(body, order), known.model);
     default:
       throw new Error(`${endpoint} cannot be carried on`);
   }
@@ -126,35 +127,37 @@ function anthropicStop(reason: string, stopReason: unknown): JsonObject {
   return { stop_reason: "end_turn", stop_sequence: null };
 }
 
-function responseWriter(from: Continuation, model: string): ContinuationWriter {
+function responseWriter(from: Continuation, response: JsonObject, model: string): ContinuationWriter {
   let sequence = from.sequence;
   const event = (type: string, fields: JsonObject) => {
     sequence += 1;
     return namedFrame(type, { ...fields, sequence_number: sequence, type });
   };
-  const item_id = from.itemId ?? `msg_${String(from.response?.id).replace("resp_", "")}`;
-  const item = { id: item_id, content: [] as unknown[], role: "assistant", type: "message", phase: null };
+  const item_id = from.itemId ?? `msg_${String(response.id).replace("resp_", "")}`;
+  const item = (status: string, content: unknown[]) => {
+    return { id: item_id, content, role: "assistant", status, type: "message", phase: null };
+  };
   const at = { content_index: 0, item_id, output_index: 0 };
   const part = (text: string) => ({ annotations: [], text, type: "output_text", logprobs: null });
   // Numbers are given as events are made, so those that the client has must not be made at all.
   const unless = (have: boolean, make: () => string) => (have ? "" : make());
   return {
     opening: () => [
-      "",
-      "",
+      unless(from.opened > 0, () => event("response.created", { response })),
+      unless(from.opened > 1, () => event("response.in_progress", { response })),
       unless(from.opened > 2, () =>
-        event("response.output_item.added", { item: { ...item, status: "in_progress" }, output_index: 0 }),
+        event("response.output_item.added", { item: item("in_progress", []), output_index: 0 }),
       ),
       unless(from.opened > 3, () => event("response.content_part.added", { ...at, part: part("") })),
     ],
     text: (delta) => event("response.output_text.delta", { ...at, delta, logprobs: [] }),
     closing: ({ reason, text, usage }) => {
-      const done = { ...item, content: [part(text)], status: "completed" };
+      const done = item("completed", [part(text)]);
       return [
         unless(from.closed > 0, () => event("response.output_text.done", { ...at, logprobs: [], text })),
         unless(from.closed > 1, () => event("response.content_part.done", { ...at, part: part(text) })),
         unless(from.closed > 2, () => event("response.output_item.done", { item: done, output_index: 0 })),
-        event("response.completed", { response: responseOf(from, model, reason, done, usage) }),
+        event("response.completed", { response: responseOf(response, model, reason, done, usage) }),
       ];
     },
     fail(failure) {
@@ -164,8 +167,15 @@ function responseWriter(from: Continuation, model: string): ContinuationWriter {
   };
 }
 
+/** A response that is begun here, with what its client asked for as vLLM repeats it. */
+function begun(body: JsonObject, order: OriginOrder): JsonObject {
+  const { instructions = null, max_output_tokens = null, temperature = 1, top_p = 1 } = body;
+  const asked = { instructions, max_output_tokens, temperature, top_p };
+  return { ...leastResponse(order, String(body.model)), ...asked, metadata: null, background: false };
+}
+
 function responseOf(
-  { response }: Continuation,
+  response: JsonObject,
   model: string,
   reason: string,
   item: JsonObject,

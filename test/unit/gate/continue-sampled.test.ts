@@ -90,8 +90,10 @@ describe("a stop string that straddles the cut", () => {
   it("is none where it began and ended before, does not end, or comes too early", () => {
     expect(hold("### and").straddles(" on", 9)).toBeNull();
     expect(hold("the EN").straddles("TRY OF", 9)).toBeNull();
-    expect(hold("the EN", { min_tokens: 10 }).straddles("D OF", 10)).toBeNull();
-    expect(hold("the EN", { min_tokens: 10 }).straddles("D OF", 11)).not.toBeNull();
+    expect(hold("the EN", { min_tokens: 10 }).straddles("D OF", 9)).toBeNull();
+    expect(hold("the EN", { min_tokens: 10 }).straddles("D OF", 10)).not.toBeNull();
+    const early = hold("the EN", { min_tokens: 10 });
+    expect([early.straddles("D OF", 9), early.straddles(" it", 10)]).toEqual([null, null]);
   });
 
   it("ends the stream there, and the engine with it", async () => {

@@ -93,7 +93,7 @@ it("does not take a stream up that is not plain text", () => {
   for (const [why, more] of cases) expect(whyNotResumable("chat", { ...chat, ...more })).toBe(why);
   expect(whyNotResumable("chat", { ...chat, seed: 7, temperature: 0 })).toBeNull();
   expect(whyNotResumable("chat", { ...chat, stop: ["END"], include_stop_str_in_output: true })).toBeNull();
-  expect(whyNotResumable("responses", { stream: true, input: "hi", stop: ["END"] })).toBe("stop");
+  expect(whyNotResumable("responses", { stream: true, input: "hi", stop: ["END"] })).toBeNull();
   expect(whyNotResumable("completions", { stream: true, prompt: [1, 2] })).toBeNull();
   for (const prompt of [["a"], [[1]], []]) {
     expect(whyNotResumable("completions", { stream: true, prompt })).toBe("prompt");
