@@ -32,6 +32,8 @@ export const TOP_LOGPROBS_MAX = 20;
 export const EMBEDDING_INPUTS_MAX = 2_048;
 export const RERANK_DOCUMENTS_MAX = 1_024;
 export const OUTPUT_TOKENS_MAX = 1_048_576;
+/** The context that any model is taken to have whose operator did not say; smaller budgets clamp its answers. */
+export const CONTEXT_LEAST_TOKENS = 2_048;
 export const MODEL_NAME_MAX_CHARS = 128;
 export const USER_ID_MAX_CHARS = 512;
 

@@ -22,17 +22,37 @@ export type LedgerEntry = {
   finishReason: string | null;
   status: number;
   tenantSalt: boolean;
+  /** Only where the replica keeps times: when it took and emitted tokens, as [epoch ms, tokens], joined per 100 ms. */
+  times?: [atMs: number, tokens: number][];
+  /** With the times: the request's cache salt, which is one per tenant, so that tenants can be told apart. */
+  salt?: string;
 };
+
+/** Finer than any window that a budget is checked in, and coarse enough to keep. */
+const TIMES_STEP_MS = 100;
+
+/** Notes tokens at this instant, prompt and output alike. A JSON's output is all at its end, as it leaves. */
+export function noteTokens(entry: LedgerEntry, tokens: number, salt = entry.salt): void {
+  const { times } = entry;
+  if (times === undefined || tokens === 0) return;
+  if (salt !== undefined) entry.salt = salt;
+  const atMs = Math.floor(Date.now() / TIMES_STEP_MS) * TIMES_STEP_MS;
+  const last = times.at(-1);
+  if (last?.[0] === atMs) last[1] += tokens;
+  else times.push([atMs, tokens]);
+}
 
 export class Ledger {
   readonly #replica: string;
   readonly #limit: number;
   readonly #entries = new Map<string, LedgerEntry>();
   readonly #attempts = new Map<string, number>();
+  readonly #keepsTimes: boolean;
 
-  constructor(replica: string, limit = 100_000) {
+  constructor(replica: string, limit = 100_000, keepsTimes = false) {
     this.#replica = replica;
     this.#limit = limit;
+    this.#keepsTimes = keepsTimes;
   }
 
   /** Opens an entry. A second request with the same id is kept as `<id>#2`, a third as `<id>#3`. */
@@ -52,6 +72,7 @@ export class Ledger {
       finishReason: null,
       status: 0,
       tenantSalt: false,
+      ...(this.#keepsTimes ? { times: [] } : {}),
     };
     this.#entries.set(attempt === 1 ? requestId : `${requestId}#${attempt}`, entry);
     if (this.#entries.size > this.#limit) this.#forgetOldest();

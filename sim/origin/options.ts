@@ -31,6 +31,8 @@ export type ReplicaOptions = {
   readonly priorityScheduling: boolean;
   readonly apiKey: string | undefined;
   readonly gpuMemoryMiB: number;
+  /** The ledger also says when tokens were taken and emitted. */
+  readonly ledgerTimes: boolean;
 };
 
 export const DEFAULT_OPTIONS: ReplicaOptions = {
@@ -55,6 +57,7 @@ export const DEFAULT_OPTIONS: ReplicaOptions = {
   priorityScheduling: false,
   apiKey: undefined,
   gpuMemoryMiB: 81_559,
+  ledgerTimes: false,
 };
 
 /** Fills in defaults and checks what must hold between the settings. */
@@ -92,6 +95,7 @@ const FLAGS: Record<string, { key: keyof ReplicaOptions; parse: Parse | undefine
   "enable-auto-tool-choice": { key: "enableAutoToolChoice", parse: undefined },
   "scheduling-policy": { key: "priorityScheduling", parse: (value) => value === "priority" },
   "api-key": { key: "apiKey", parse: String },
+  "ledger-times": { key: "ledgerTimes", parse: undefined },
   "gpu-memory-mib": { key: "gpuMemoryMiB", parse: integer },
 };
 const ENGINE_FLAGS: Record<string, keyof EngineSpec> = {

@@ -54,7 +54,7 @@ export async function startReplica(
   const site: Site = {
     options,
     board: new FaultBoard(),
-    ledger: new Ledger(options.id),
+    ledger: new Ledger(options.id, undefined, options.ledgerTimes),
     answers: new Set(),
     draining: false,
     ...newEngine(options),

@@ -25,6 +25,8 @@ export interface StackOptions {
   readonly tenantLimits?: Readonly<Record<string, number>>;
   /** Bundles the Worker into the folder that it is given; a benchmark compares variants of it. */
   readonly build?: (outDir: string) => Promise<string>;
+  /** Stands between the gates' reports and the edge: a test delays or loses them. Given the edge's URL, returns its own. */
+  readonly reportsBy?: (edgeUrl: string) => Promise<string>;
   /** One line of progress. */
   readonly progress?: (line: string) => void;
 }
@@ -102,11 +104,12 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     const versions = await ensureCatalogue(admin, plan, regions);
     const key = await ensureDemoTenant(admin, baseUrl, stateDir, options.tenantLimits ?? DEMO_LIMITS);
     const gates = new Map<string, Child>();
+    const reportUrl = (await options.reportsBy?.(edgeUrl)) ?? edgeUrl;
     for (const region of regions) {
       const { name } = region.plan;
       const given: Record<number, string> = {};
       for (const version of versions.get(name)!) given[version] = await gateSecret(secrets, name, version);
-      gates.set(name, new Child(gateSpec(stateDir, edgeUrl, region, given), progress));
+      gates.set(name, new Child(gateSpec(stateDir, reportUrl, region, given), progress));
     }
     children.push(...gates.values());
     progress(`starting ${gates.size} gates`);

@@ -45,6 +45,8 @@ export interface Call {
   readonly fixedTokens: number;
   /** False for embeddings, rerank, score and tokenize: no output tokens. */
   readonly generates: boolean;
+  /** One JSON that the engine makes alone (mode `whole`): nobody can count its output before its end. */
+  readonly atOnce?: boolean;
   /** The client's name for its end user (`safety_identifier`, `user`, `metadata.user_id`), or null. */
   readonly endUser: string | null;
 }

@@ -17,6 +17,26 @@ export function keyDenial(
   return record.tenant.suspended ? { tag: "tenant_suspended" } : null;
 }
 
+/** Whether the budget's end must be known before the answer begins: it cannot be ended later, and that is the policy. */
+export function isStrict(
+  { tenant }: TenantRecord,
+  { atOnce, generates }: { readonly atOnce?: boolean; readonly generates: boolean },
+): boolean {
+  return atOnce === true && generates && tenant.overdraft === "stop";
+}
+
+/**
+ * An answer that nobody can count before its end cannot be ended when its budget is used up. Where that is the policy, it
+ * holds all of it from the start: as much as there is, and it may not become longer than that.
+ */
+export function holdsAll(
+  record: TenantRecord,
+  ask: { readonly atOnce?: boolean; readonly generates: boolean },
+  whole: number,
+): boolean {
+  return Number.isFinite(whole) && isStrict(record, ask);
+}
+
 /** A model that the tenant may not use does not exist for it. */
 export function modelDenial({ tenant }: TenantRecord, model: string): Failure | null {
   return tenant.models && !tenant.models.includes(model) ? { tag: "model_not_found", model } : null;

@@ -36,6 +36,8 @@ export interface Ask {
   readonly tokens: number;
   /** The least that makes sense: the prompt. Less than this in the whole bucket is a refusal for good. */
   readonly leastTokens: number;
+  /** Leased to the very location that asks: calling those back brings it nothing. */
+  readonly ownLeasedTokens?: number;
 }
 
 export function newAccount(scope: string, limits: Limits, nowMs: number): Account {
@@ -116,12 +118,13 @@ export function refusal(account: Account, limits: Limits, ask: Ask, nowMs: numbe
   }
   if (requestsPerMinute !== undefined && available(account.requests) < 1) {
     const used = requestsPerMinute - available(account.requests);
+    const refillMs = waitMs(account.requests, requestsPerMinute, 1);
     limited(
       "requests_per_minute",
       requestsPerMinute,
       used,
       1,
-      waitMs(account.requests, requestsPerMinute, 1),
+      refillMs + requestHeardMs(account, requestsPerMinute),
     );
   }
   const held = account.heldTokens + account.leased.tokens;
@@ -149,11 +152,17 @@ function spareTokens({ elsewhere, pace, tokens }: Account, perMinute: number, no
   return available(tokens) - aheadTokens(pace, perMinute, elsewhere, nowMs);
 }
 
+/** Requests of which nothing was heard do not refill: until then where they leave no room for one more. */
+function requestHeardMs({ heldRequests, leased }: Account, perMinute: number): number {
+  return heldRequests + leased.requests + 1 > perMinute ? REPORT_INTERVAL_MS : 0;
+}
+
 /** Until the account may have enough tokens for what was refused. */
 function tokenWaitMs({ heldTokens, leased, tokens }: Account, perMinute: number, ask: Ask): number {
   const refillMs = waitMs(tokens, perMinute, ask.tokens);
   // Other locations are asked to give back what they hold and do not use.
-  if (refillMs > RECALL_WAIT_MS && available(tokens) + leased.tokens >= ask.tokens) return RECALL_WAIT_MS;
+  const elsewhere = leased.tokens - (ask.ownLeasedTokens ?? 0);
+  if (refillMs > RECALL_WAIT_MS && available(tokens) + elsewhere >= ask.tokens) return RECALL_WAIT_MS;
   // What is held does not refill: the refill that this waits for begins only after the next report settles it. Nor does
   // it show sooner than in reports that streams have ended.
   const settles = refillMs === 0 || heldTokens + leased.tokens + ask.tokens > perMinute;

@@ -11,6 +11,10 @@ export interface Asked {
   readonly maxOutputTokens: number | null;
   readonly choices: number;
   readonly generates: boolean;
+  /** Its output is known only at its end, so no report can extend what it holds, or stop it. */
+  readonly atOnce?: boolean;
+  /** As in `Ask`. */
+  readonly ownLeasedTokens?: number;
   /** Absent: one each. */
   readonly weights?: Weights;
 }
@@ -22,7 +26,13 @@ export function askedTokens(ask: Asked, whole: number): Ask {
   const leastTokens = weighted(ask.promptTokens, choices, weights);
   const firstStep = choices * Math.min(ask.maxOutputTokens ?? Infinity, FIRST_STEP_TOKENS);
   const tokens = Math.max(leastTokens, Math.min(weighted(ask.promptTokens, firstStep, weights), whole));
-  return { tokens, leastTokens };
+  return { tokens, leastTokens, ownLeasedTokens: ask.ownLeasedTokens ?? 0 };
+}
+
+/** All that a request could use within the smallest whole budget, in weighted tokens. */
+export function mostTokens(ask: Asked, whole: number): number {
+  const output = ask.generates ? ask.choices * (ask.maxOutputTokens ?? Infinity) : 0;
+  return Math.min(weighted(ask.promptTokens, output, ask.weights ?? EVEN_WEIGHTS), whole);
 }
 
 /** The most output tokens per choice that the whole budget allows, or null when it sets no bound. */

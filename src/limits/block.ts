@@ -205,6 +205,7 @@ function granted<P>(
     useMs: Math.max(0, Math.min(BLOCK_USE_MS, liveMs)),
     wholeTokens: Number.isFinite(whole) ? whole : null,
     endUsersHaveLimits: Object.keys(tenant.endUserLimits).length > 0,
+    overdraft: tenant.overdraft,
     standing: book.purse.standing(accounts, limits),
     profile: profileOf(book.record, block.keyId),
   };

@@ -17,7 +17,7 @@ export const COLD: Learned = {
   code: { value: 1, count: 0 },
   cjk: { value: 1, count: 0 },
   other: { value: 1, count: 0 },
-  frame: { value: 0, count: 0 },
+  frame: { value: 8, count: 0 },
 };
 
 const TEMPLATED: readonly EndpointId[] = ["chat", "responses", "messages"];

@@ -1,8 +1,8 @@
 import { START_DEADLINE_MS, UNREPORTED_GRACE_MS } from "../bounds.ts";
 import { EVEN_WEIGHTS, type Limits } from "../catalogue.ts";
-import { keyDenial, modelDenial } from "./access.ts";
+import { holdsAll, keyDenial, modelDenial } from "./access.ts";
 import { latest, wholeBudget } from "./account.ts";
-import { askedTokens, outputCap } from "./asked.ts";
+import { askedTokens, mostTokens, outputCap } from "./asked.ts";
 import { type Block, claimed } from "./block.ts";
 import {
   accountAt,
@@ -56,7 +56,6 @@ export function reserve<P>(
   const whole = Math.min(...limits.map(wholeBudget));
   if (again) return { answer: admitted(book, accounts, limits, again.heldTokens, ask, whole), change: null };
   const wanted = askedTokens(ask, whole);
-  const { tokens } = wanted;
   const refusals = accounts.flatMap(
     (account, at) => book.purse.refusal(account, limits[at]!, wanted, nowMs) ?? [],
   );
@@ -64,6 +63,10 @@ export function reserve<P>(
     const failure = refusals.reduce(latest);
     return { answer: { ok: false, failure, standing: book.purse.standing(accounts, limits) }, change: null };
   }
+  const rooms = accounts.map((account, at) => book.purse.room(account, limits[at]!, nowMs).tokens);
+  const tokens = holdsAll(book.record, ask, whole)
+    ? Math.max(wanted.tokens, Math.min(mostTokens(ask, whole), ...rooms))
+    : wanted.tokens;
   const after = accounts.map((account) => book.purse.admit(account, tokens, 1));
   const reservation: Reservation = {
     id: ask.requestId,
@@ -102,7 +105,7 @@ export function report<P>(
   let accounts = before.scopes.map((scope, index) => accountAt(book, scope, limits[index]!, nowMs));
   // What nobody got yet is only held: should its replica fail, another makes the answer, which is paid for once.
   const unsent = message.unsent && !message.final;
-  let after = unsent ? awaited(before, nowMs) : reported(before, message, nowMs);
+  let after = unsent ? awaited(before, message.attempt, nowMs) : reported(before, message, nowMs);
   // Its deadline passed before anything was heard of those that race: whoever is heard of first made the answer.
   if (before.state !== "open" && nowMs >= before.deadlineMs) after = presumed(after);
   const fellTokens = usedTokens(before) - usedTokens(after);
@@ -277,7 +280,10 @@ function admitted<P>(
   return {
     ok: true,
     reservedTokens,
-    outputCapTokens: outputCap(ask, whole),
+    outputCapTokens: outputCap(
+      ask,
+      holdsAll(book.record, ask, whole) ? Math.min(reservedTokens, whole) : whole,
+    ),
     finishEagerly: accounts.some((account, index) => {
       const limit = limits[index]!.concurrentRequests;
       return limit !== undefined && book.purse.open(account) * 2 >= limit;

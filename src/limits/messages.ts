@@ -19,6 +19,10 @@ export interface ReserveAsk {
   readonly maxOutputTokens: number | null;
   readonly choices: number;
   readonly generates: boolean;
+  /** Its output is known only at its end. */
+  readonly atOnce?: boolean;
+  /** What the asker's own lease has outstanding: the home itself looks it up. */
+  readonly ownLeasedTokens?: number;
   /** What the model's tokens weigh now, by the edge's catalogue; absent: one each. */
   readonly weights?: Weights;
 }
@@ -79,6 +83,8 @@ export type BlockAnswer =
       readonly wholeTokens: number | null;
       /** Requests that name an end user have limits of their own: they are asked for one by one. */
       readonly endUsersHaveLimits: boolean;
+      /** The tenant's policy; where it is `stop`, answers that are known only at their end are asked for one by one. */
+      readonly overdraft?: "stop" | "debt";
       readonly standing: Standing;
       readonly profile: TenantProfile;
       /** As in `ReserveAnswer`. */

@@ -40,8 +40,10 @@ export interface Attempt extends Usage {
   readonly racing?: true;
   /** Another one made the answer: whatever is reported of this one, nobody pays for it. */
   readonly lost?: true;
-  /** No report of it has come. */
+  /** No report of it has come that could be settled. */
   readonly unheard?: true;
+  /** It runs, as a gate said that has nothing to settle of it yet. */
+  readonly begun?: true;
 }
 
 /** What a report says of one attempt. */
@@ -71,7 +73,7 @@ export function isHeardOf({ attempts }: Reservation): boolean {
  * true, so that a request is spent or given back once, whoever made the answer.
  */
 export function hasRun({ attempts }: Reservation): boolean {
-  return attempts.some(({ unheard }) => !unheard);
+  return attempts.some(({ begun, unheard }) => begun || !unheard);
 }
 
 const NOTHING: Attempt = { promptTokens: 0, cachedTokens: 0, outputTokens: 0, final: false };
@@ -119,7 +121,7 @@ export function reported(reservation: Reservation, report: AttemptReport, nowMs:
   const attempts = [...reservation.attempts];
   while (attempts.length <= report.attempt)
     attempts.push({ ...NOTHING, final: attempts.length < report.attempt });
-  const { unheard: _, ...before } = attempts[report.attempt]!;
+  const { begun: _b, unheard: _u, ...before } = attempts[report.attempt]!;
   if (before.lost) return reservation;
   attempts[report.attempt] = {
     ...before,
@@ -141,10 +143,16 @@ function nextDeadlineMs(before: Reservation, attempts: readonly Attempt[], nowMs
   return awaitsWord(before) ? before.deadlineMs : nowMs + RACE_WORD_MS;
 }
 
-/** The reservation after word of an answer that nobody has yet: it lives on, nothing is settled. */
-export function awaited(reservation: Reservation, nowMs: number): Reservation {
+/** The reservation after word of an answer that nobody has yet: it lives on and has run, nothing is settled. */
+export function awaited(reservation: Reservation, attempt: number, nowMs: number): Reservation {
+  const attempts = [...reservation.attempts];
+  while (attempts.length <= attempt) {
+    attempts.push({ ...NOTHING, final: attempts.length < attempt, unheard: true });
+  }
+  if (attempts[attempt]!.unheard) attempts[attempt] = { ...attempts[attempt]!, begun: true };
   return {
     ...reservation,
+    attempts,
     deadlineMs: Math.max(reservation.deadlineMs, nowMs + REPORT_SILENCE_MAX_MS),
   };
 }
@@ -184,7 +192,8 @@ export function elected(reservation: Reservation, winner: number): Reservation |
   const attempts = reservation.attempts.map((attempt, index): Attempt => {
     if (!attempt.racing) return attempt;
     const { racing: _, ...served } = attempt;
-    const unheard = attempt.unheard ? { unheard: true as const } : {};
+    const begun = attempt.begun ? { begun: true as const } : {};
+    const unheard = attempt.unheard ? { unheard: true as const, ...begun } : {};
     if (index !== winner) return { ...NOTHING, final: true, lost: true, ...unheard };
     return served;
   });

@@ -65,7 +65,9 @@ export function draw(
   const { tokens, leastTokens } = askedTokens(ask, whole);
   const noted = { ...spender, demand: demanded(spender.demand, tokens, nowMs) };
   if (block === null || !isUsable(block, nowMs)) return { spender: noted, drawn: null };
-  const strict = ask.endUser !== null && block.grant.endUsersHaveLimits;
+  const { endUsersHaveLimits, overdraft } = block.grant;
+  const strict =
+    (ask.endUser !== null && endUsersHaveLimits) || (ask.atOnce === true && overdraft === "stop");
   const fits = leastTokens <= whole && tokens <= block.leftTokens && block.leftRequests >= 1;
   if (strict || !fits) return { spender: noted, drawn: null };
   const after = {

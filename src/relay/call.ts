@@ -1,4 +1,5 @@
 import {
+  CONTEXT_LEAST_TOKENS,
   EDGE_GRACE_MS,
   FIRST_TOKEN_TIMEOUT_MS,
   GATE_ANSWER_MAX_MS,
@@ -223,8 +224,9 @@ async function suspicion(exchange: Exchange): Promise<Pick<OriginOrder, "suspect
 
 /**
  * The output limit to force, or null. A client's own limit is clamped to the whole budget, and to the ladder's limit.
- * Without one the engine would run to the end of its context: that is clamped too, to the budget only where the model's
- * context is known to be longer (forcing more than the context allows would be an error of the engine).
+ * Without one the engine would run to the end of its context: that is clamped too, to the budget where the model's
+ * context is known to be longer, or not known and any context is (forcing more than it allows would be an error of the
+ * engine).
  */
 export function forcedOutputTokens(
   { call, terms }: Exchange,
@@ -232,8 +234,9 @@ export function forcedOutputTokens(
   { outputCapTokens: budgetTokens }: Reservation,
 ): number | null {
   const ladderTokens = call.generates ? terms.outputCapTokens : null;
-  const asked = call.maxOutputTokens ?? model.contextTokens ?? (ladderTokens === null ? null : Infinity);
-  const clamped = [budgetTokens, ladderTokens].filter((cap) => cap !== null && asked !== null && cap < asked);
+  const unlimited = ladderTokens === null ? CONTEXT_LEAST_TOKENS : Infinity;
+  const asked = call.maxOutputTokens ?? model.contextTokens ?? unlimited;
+  const clamped = [budgetTokens, ladderTokens].filter((cap) => cap !== null && cap < asked);
   return clamped.length === 0 ? null : Math.min(...(clamped as number[]));
 }
 

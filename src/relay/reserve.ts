@@ -1,4 +1,4 @@
-import { OBJECT_CALL_TIMEOUT_MS } from "../bounds.ts";
+import { CONTEXT_LEAST_TOKENS, OBJECT_CALL_TIMEOUT_MS } from "../bounds.ts";
 import { EVEN_WEIGHTS, locationOf, type Model, type Weights } from "../catalogue.ts";
 import { sha256, toBase64Url } from "../contract/encoding.ts";
 import type { PromptBasis } from "../contract/prompt-basis.ts";
@@ -62,7 +62,7 @@ export async function reserve(exchange: Exchange, model: Model, view: View): Pro
   const { claims, trace, here } = exchange;
   const basis = promptBasis(exchange.call);
   const promptTokens = exchange.terms.free ? 0 : estimatePromptTokens(basis, view.learned.get(model.id));
-  const ask = await askOf(exchange, promptTokens, model.weights ?? EVEN_WEIGHTS);
+  const ask = await askOf(exchange, promptTokens, model);
   const weightedPrompt = weighted(promptTokens, 0, ask.weights);
   trace.estimatedPromptTokens = ask.promptTokens;
   const fromMs = Date.now();
@@ -120,7 +120,7 @@ function held(
 async function askOf(
   { call, claims, terms, here }: Exchange,
   promptTokens: number,
-  weights: Weights,
+  { contextTokens, weights = EVEN_WEIGHTS }: Model,
 ): Promise<ReserveAsk & { readonly weights: Weights }> {
   return {
     requestId: terms.id,
@@ -131,9 +131,12 @@ async function askOf(
     model: call.model,
     promptTokens,
     weights,
-    maxOutputTokens: call.maxOutputTokens,
+    // What is counted only at its end is held from the start, so it cannot be open-ended.
+    maxOutputTokens:
+      call.maxOutputTokens ?? (call.atOnce ? (contextTokens ?? CONTEXT_LEAST_TOKENS - 1) : null),
     choices: call.choices,
     generates: call.generates && !terms.free,
+    ...(call.atOnce ? { atOnce: true } : {}),
   };
 }
 

@@ -50,6 +50,7 @@ export async function testStack(
     stateDir?: string;
     port?: number;
     edgeEnv?: Record<string, string>;
+    reportsBy?: (edgeUrl: string) => Promise<string>;
   } = {},
 ): Promise<TestStack> {
   const stateDir = options.stateDir ?? mkdtempSync(join(tmpdir(), "meridian-e2e-"));
@@ -60,6 +61,7 @@ export async function testStack(
     stateDir,
     simArgs: options.simArgs ?? [],
     edgeEnv: options.edgeEnv ?? {},
+    ...(options.reportsBy === undefined ? {} : { reportsBy: options.reportsBy }),
   });
   const { info, admin } = stack;
   const replicaUrls = new Map(

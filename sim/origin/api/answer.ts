@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { BlockHasher } from "../engine/hash.ts";
 import { type Delta, Sequence } from "../engine/sequence.ts";
 import type { AnswerFaults } from "../faults.ts";
-import type { LedgerEntry } from "../ledger.ts";
+import { type LedgerEntry, noteTokens } from "../ledger.ts";
 import type { RequestMeter } from "../metrics.ts";
 import type { Site } from "../site.ts";
 import { ClientSocket } from "./client-socket.ts";
@@ -106,6 +106,7 @@ export class Answer {
   start(): void {
     const { promptTokens, stream, cacheSalt } = this.#plan;
     Object.assign(this.#entry, { status: 200, promptTokens, stream, tenantSalt: cacheSalt !== undefined });
+    noteTokens(this.#entry, promptTokens, cacheSalt);
     this.#site.answers.add(this);
     if (this.#faults.slow !== undefined) this.#site.loop.slow(this.#faults.slow.factor!);
     this.#sink.start();

@@ -1,6 +1,7 @@
 /** Collects an answer and sends it as one JSON. */
 import { type Delta, joinDeltas } from "../engine/sequence.ts";
 import { type Strike, strikeAt } from "../faults.ts";
+import { noteTokens } from "../ledger.ts";
 import type { AnswerControl, Sink } from "./answer.ts";
 import { engineDead } from "./errors.ts";
 import { jsonHeaders, sendError, sendJson } from "./http.ts";
@@ -36,6 +37,7 @@ export class JsonSink implements Sink {
     }
     this.#silent = true;
     entry.outputTokens = entry.generatedTokens;
+    noteTokens(entry, entry.outputTokens);
     close("finished");
     sendJson(socket.res, 200, body);
   }

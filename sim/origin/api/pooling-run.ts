@@ -1,7 +1,7 @@
 /** Runs a pooling request: a prefill per input, then one JSON. */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { AnswerFaults } from "../faults.ts";
-import type { LedgerEntry } from "../ledger.ts";
+import { type LedgerEntry, noteTokens } from "../ledger.ts";
 import type { Site } from "../site.ts";
 import { ClientSocket } from "./client-socket.ts";
 import { engineDead } from "./errors.ts";
@@ -35,6 +35,7 @@ export class PoolingAnswer {
   start(): void {
     this.#entry.status = 200;
     this.#entry.promptTokens = this.#plan.inputs.reduce((sum, input) => sum + input.length, 0);
+    noteTokens(this.#entry, this.#entry.promptTokens);
     this.#site.answers.add(this);
     for (const input of this.#plan.inputs) {
       // Without names nothing is cached, as for embeddings in vLLM.

@@ -1,6 +1,7 @@
 /** Writes an answer as a stream of events. */
 import { type Delta, joinDeltas } from "../engine/sequence.ts";
 import { type Strike, strikeAt } from "../faults.ts";
+import { noteTokens } from "../ledger.ts";
 import type { AnswerControl, Sink } from "./answer.ts";
 import { engineDead } from "./errors.ts";
 import type { Writer } from "./plan.ts";
@@ -92,6 +93,7 @@ export class StreamSink implements Sink {
       socket.write(event);
     }
     entry.outputTokens += this.#tokensWithoutEvent;
+    noteTokens(entry, this.#tokensWithoutEvent);
     this.#tokensWithoutEvent = 0;
   }
 

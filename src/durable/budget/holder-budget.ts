@@ -1,6 +1,7 @@
 import { FIRST_STEP_TOKENS, LEASE_TTL_MS, OBJECT_CALL_TIMEOUT_MS } from "../../bounds.ts";
 import { type BudgetPlace, EVEN_WEIGHTS, locationOf, type TenantRecord } from "../../catalogue.ts";
 import { withDeadline } from "../../deadline.ts";
+import { isStrict } from "../../limits/access.ts";
 import { type Demand, demanded, extended, NO_DEMAND, wanted } from "../../limits/demand.ts";
 import { isNone, type Quantity } from "../../limits/lease.ts";
 import {
@@ -75,7 +76,9 @@ export class HolderBudget {
   async reserve(ask: ReserveAsk, later: (work: Promise<unknown>) => void): Promise<Admission> {
     const nowMs = Date.now();
     this.#note(ask, nowMs);
-    if (this.ledger.book.known) {
+    const { book } = this.ledger;
+    // How much there is in all only the home knows.
+    if (book.known && !isStrict(book.record, ask)) {
       const admission = this.#here(await this.ledger.reserve(ask), "lease");
       const { answer } = admission;
       if (answer.ok || answer.failure.tag !== "budget_unavailable") {

@@ -5,7 +5,7 @@ import { type Account, isFresh, newAccount, relimit, settleTime } from "../../li
 import { limitsOf, scopesOf } from "../../limits/book.ts";
 import { type Demand, demanded, earnsLease, NO_DEMAND, wanted } from "../../limits/demand.ts";
 import type { LeaseTerms, Renewal } from "../../limits/lease.ts";
-import { renew, writeOff, writeOffMs } from "../../limits/lease-home.ts";
+import { outstanding, renew, writeOff, writeOffMs } from "../../limits/lease-home.ts";
 import type { BlockAsk, BlockTold, ReserveAsk, TenantUsage, UsageRow } from "../../limits/messages.ts";
 import { HOME_PURSE } from "../../limits/purse.ts";
 import { isHomeShort, recalls, shareOf } from "../../limits/share.ts";
@@ -66,7 +66,7 @@ export class HomeBudget {
   }
 
   async reserve(ask: ReserveAsk): Promise<Admission> {
-    const result = await this.ledger.reserve(ask);
+    const result = await this.ledger.reserve({ ...ask, ownLeasedTokens: this.#leasedTo(ask.from) });
     const nowMs = Date.now();
     const demand = demanded(this.#demand.get(ask.from) ?? NO_DEMAND, ask.promptTokens, nowMs);
     this.#demand.set(ask.from, demand);
@@ -81,6 +81,12 @@ export class HomeBudget {
     }
     const leaseHere = ask.from !== this.#hint && earnsLease(demand, nowMs);
     return { ...result, answer: { ...answer, at: this.#hint, leaseHere } };
+  }
+
+  #leasedTo(place: BudgetPlace): number {
+    if (place === this.#hint) return 0;
+    const own = this.ledger.book.leases("tenant").find(({ holder }) => holder === place);
+    return own === undefined ? 0 : outstanding(own).tokens;
   }
 
   /** Reservations in advance for an isolate at this location. */

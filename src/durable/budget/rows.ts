@@ -11,7 +11,8 @@ import { SAVED_TABLE } from "./saved.ts";
 export const UNHEARD_OF = `SELECT
     (SELECT COUNT(*) FROM reservations, json_each(scopes) AS held
        WHERE state = 'open' AND held.value = ? AND NOT EXISTS
-         (SELECT 1 FROM json_each(attempts) AS attempt WHERE json_extract(attempt.value, '$.unheard') IS NULL))
+         (SELECT 1 FROM json_each(attempts) AS attempt WHERE json_extract(attempt.value, '$.unheard') IS NULL
+            OR json_extract(attempt.value, '$.begun') IS NOT NULL))
     + (SELECT COALESCE(SUM(json_extract(body, '$.heldRequests')), 0) FROM blocks, json_each(body, '$.scopes') AS held
        WHERE state <> 'over' AND held.value = ?) AS requests`;
 

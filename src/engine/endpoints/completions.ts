@@ -4,7 +4,7 @@ import type { OriginOrder } from "../../contract/origin-token.ts";
 import type { Failure } from "../../errors.ts";
 import { type ChoiceFormat, choicePlan, usageOfWhole } from "../choices.ts";
 import { PromptMeter } from "../content.ts";
-import type { Call, Endpoint, JsonObject, Prepared } from "../endpoint.ts";
+import type { Call, Endpoint, JsonObject, Mode, Prepared } from "../endpoint.ts";
 import {
   choices,
   engineForbidden,
@@ -106,6 +106,7 @@ function callOf(body: JsonObject): Call {
     measure: meter.text.measure(),
     fixedTokens: meter.fixedTokens,
     generates: true,
+    atOnce: modeOf(body) === "whole",
     endUser: endUserOf(body),
   };
 }
@@ -117,11 +118,16 @@ function aggregates(body: JsonObject): boolean {
   return single && typeof body.logprobs !== "number" && body.echo !== true && format === "text";
 }
 
+function modeOf(body: JsonObject): Mode {
+  if (body.stream === true) return "stream";
+  return aggregates(body) ? "aggregate" : "whole";
+}
+
 function prepare(body: JsonObject, order: OriginOrder): Prepared {
   const engine = applyOrder(engineFields(body, completionsFields), order);
   clampOutput(engine, "max_tokens", outputLimit(body), order.maxOutputTokens);
   showStops(engine, order);
-  return metered(engine, body.stream === true ? "stream" : aggregates(body) ? "aggregate" : "whole");
+  return metered(engine, modeOf(body));
 }
 
 const format: ChoiceFormat = {

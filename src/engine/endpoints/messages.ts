@@ -11,7 +11,7 @@ import type { Failure } from "../../errors.ts";
 import { blocks, measureMessages, systemBlocks } from "../anthropic-content.ts";
 import { anthropicUsage, MessagesAggregator, MessagesReader } from "../anthropic-stream.ts";
 import { PromptMeter } from "../content.ts";
-import type { Call, Endpoint, JsonObject, Prepared } from "../endpoint.ts";
+import type { Call, Endpoint, JsonObject, Mode, Prepared } from "../endpoint.ts";
 import { decimal, engineForbidden, flag, integer, modelName, name, text, userId } from "../fields.ts";
 import { applyOrder, clampOutput, engineFields, numberOf } from "../order.ts";
 import { endUserOf, parser } from "../parse.ts";
@@ -115,6 +115,7 @@ function callOf(body: JsonObject): Call {
     measure: meter.text.measure(),
     fixedTokens: meter.fixedTokens,
     generates: true,
+    atOnce: modeOf(body) === "whole",
     endUser: endUserOf(body),
   };
 }
@@ -125,11 +126,16 @@ function aggregates(body: JsonObject): boolean {
   return !constrained && !(Array.isArray(body.tools) && body.tools.length > 0);
 }
 
+function modeOf(body: JsonObject): Mode {
+  if (body.stream === true) return "stream";
+  return aggregates(body) ? "aggregate" : "whole";
+}
+
 function prepare(body: JsonObject, order: OriginOrder): Prepared {
   const engine = applyOrder(engineFields(body, messagesFields), order);
   clampOutput(engine, "max_tokens", body.max_tokens as number, order.maxOutputTokens);
   fitThinking(engine);
-  const mode = body.stream === true ? "stream" : aggregates(body) ? "aggregate" : "whole";
+  const mode = modeOf(body);
   if (mode === "whole") delete engine.stream;
   else engine.stream = true;
   return { mode, body: engine };

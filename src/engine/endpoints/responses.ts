@@ -3,7 +3,7 @@ import { TOOLS_MAX } from "../../bounds.ts";
 import type { OriginOrder } from "../../contract/origin-token.ts";
 import type { Failure } from "../../errors.ts";
 import { PromptMeter } from "../content.ts";
-import type { Call, Endpoint, JsonObject, Prepared } from "../endpoint.ts";
+import type { Call, Endpoint, JsonObject, Mode, Prepared } from "../endpoint.ts";
 import {
   decimal,
   engineForbidden,
@@ -134,6 +134,7 @@ function callOf(body: JsonObject): Call {
     measure: meter.text.measure(),
     fixedTokens: meter.fixedTokens,
     generates: true,
+    atOnce: modeOf(body) === "whole",
     endUser: endUserOf(body),
   };
 }
@@ -145,11 +146,16 @@ function aggregates(body: JsonObject): boolean {
   return !tools && format === "text" && !includesLogprobs(body) && body.include_reasoning !== false;
 }
 
+function modeOf(body: JsonObject): Mode {
+  if (body.stream === true) return "stream";
+  return aggregates(body) ? "aggregate" : "whole";
+}
+
 function prepare(body: JsonObject, order: OriginOrder): Prepared {
   const engine = applyOrder(engineFields(body, responsesFields), order);
   engine.store = false;
   clampOutput(engine, "max_output_tokens", numberOf(body.max_output_tokens), order.maxOutputTokens);
-  const mode = body.stream === true ? "stream" : aggregates(body) ? "aggregate" : "whole";
+  const mode = modeOf(body);
   if (mode === "whole") delete engine.stream;
   else engine.stream = true;
   return { mode, body: engine };

@@ -112,6 +112,10 @@ describe("the mode", () => {
     const prepared = prepare(path, body);
     expect(prepared.mode).toBe(mode);
     expect(prepared.body.stream).toBe(mode === "whole" ? undefined : true);
+    // The edge knows of it too: what is counted only at its end cannot be stopped with its budget.
+    const parsed = endpointForPath(path)!.parse(body);
+    const atOnce = parsed.ok && parsed.call.generates ? parsed.call.atOnce : mode === "whole";
+    expect(atOnce).toBe(mode === "whole");
     const asksForUsage = path === CHAT || path === TEXT;
     expect(prepared.body.stream_options).toEqual(asksForUsage && mode !== "whole" ? CONTINUOUS : undefined);
   });

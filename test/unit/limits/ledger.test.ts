@@ -63,7 +63,7 @@ describe("home ledger", () => {
     expect(change).toBeNull();
     expect(answer).toMatchObject({
       ok: false,
-      failure: { tag: "rate_limited", scope: "key", dimension: "requests_per_minute", retryAfterMs: 60_000 },
+      failure: { tag: "rate_limited", scope: "key", dimension: "requests_per_minute", retryAfterMs: 61_000 },
     });
     expect([...book.accounts]).toEqual(before);
   });
