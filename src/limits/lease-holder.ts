@@ -32,6 +32,8 @@ export interface LeaseAccount {
   readonly heard: Quantity;
   /** The latest renewal that the home is known to have seen. */
   readonly answered: number;
+  /** Running streams that the latest renewal told of. */
+  readonly toldStreams: number;
   readonly heldTokens: number;
   /** Requests of which nothing was heard yet. */
   readonly heldRequests: number;
@@ -57,6 +59,7 @@ export function newLease(scope: string, nowMs: number): LeaseAccount {
     returned: NONE,
     heard: NONE,
     answered: 0,
+    toldStreams: 0,
     heldTokens: 0,
     heldRequests: 0,
     open: 0,
@@ -78,12 +81,13 @@ function held({ heldTokens, heldRequests, open }: LeaseAccount): Quantity {
 }
 
 /**
- * True when the home knows that nothing is outstanding and no renewal is under way that could change it. Until then an
- * idle holder keeps giving back and renewing: its last word, or a late grant, may have been lost (L1).
+ * True when the home knows that nothing is outstanding and nothing runs, and no renewal is under way that could change it.
+ * Until then an idle holder keeps giving back and renewing: its last word, or a late grant, may have been lost (L1).
  */
 export function isClosed(account: LeaseAccount): boolean {
   const atHome = minus(account.granted, account.heard);
-  return account.answered === account.sequence && isNone(held(account)) && isNone(atHome);
+  const isHeard = account.answered === account.sequence && account.toldStreams === 0;
+  return isHeard && isNone(held(account)) && isNone(atHome);
 }
 
 export function leaseTime(account: LeaseAccount, nowMs: number): LeaseAccount {
@@ -203,7 +207,7 @@ export function renewal(
   holder: string,
   wantFree: Quantity,
 ): { account: LeaseAccount; message: Renewal } {
-  const after = { ...account, sequence: account.sequence + 1 };
+  const after = { ...account, sequence: account.sequence + 1, toldStreams: account.pace.streams };
   const { scope, lease, sequence, settled, returned, heldTokens, pace } = after;
   const want = plus(wantFree, held(account));
   return {
@@ -254,14 +258,14 @@ function counted({ pace }: LeaseAccount, terms: LeaseTerms): Pick<LeaseAccount, 
  * beyond the old grant the home never counted, so it is told again.
  */
 function adopted(account: LeaseAccount, terms: LeaseTerms, nowMs: number): LeaseAccount {
-  const { sequence, answered, heldTokens, heldRequests, open, pace } = account;
+  const { sequence, answered, toldStreams, heldTokens, heldRequests, open, pace } = account;
   const overrun = positive(minus(plus(account.settled, account.returned), account.granted));
   return {
     ...newLease(account.scope, nowMs),
     lease: terms.lease,
     settled: furthest(terms.settled, overrun),
     returned: terms.returned,
-    ...{ sequence, answered, heldTokens, heldRequests, open, pace },
+    ...{ sequence, answered, toldStreams, heldTokens, heldRequests, open, pace },
   };
 }
 

@@ -42,7 +42,7 @@ export const LEASE_ROWS: AccountRows<LeaseAccount> = {
     // A version before held requests until their end; those that run count from now on.
     const run = Math.max(0, lease.heldRequests - heldRequests);
     const settled = { ...lease.settled, requests: lease.settled.requests + run };
-    return { ...lease, settled, heldRequests, pace, ratePerMinute };
+    return { ...lease, settled, heldRequests, pace, ratePerMinute, toldStreams: lease.toldStreams ?? 0 };
   },
   endedSlots: () => [],
 };

@@ -91,6 +91,19 @@ describe("a lease between home and holder", () => {
     expect(available(settleTime(pair.account, LIMITS, 1).tokens)).toBe(6_000);
   });
 
+  it("is closed only when the home is known to count none of its streams any more", () => {
+    const pair = new Pair();
+    // Streams that outlived the lease they began on hold nothing of this one that could be given back.
+    pair.held = holder.leaseRepace(pair.held, 0, 40);
+    pair.renew(0, NONE);
+    expect(pair.lease!.pace).toMatchObject({ streams: 1, tokensPerSecond: 40 });
+    pair.held = holder.leaseRepace(pair.held, 40, 0);
+    expect(holder.isClosed(pair.held)).toBe(false);
+    pair.renew(1, NONE);
+    expect(pair.lease!.pace).toMatchObject({ streams: 0, tokensPerSecond: 0 });
+    expect(holder.isClosed(pair.held)).toBe(true);
+  });
+
   it("takes no deadline from an answer that a step of the clock put into the future", () => {
     const pair = new Pair();
     pair.renew(0);
