@@ -4,7 +4,7 @@ import { type Dimension, type Failure, type LimitScope, told } from "../errors.t
 import { RECALL_WAIT_MS } from "./bounds.ts";
 import { accrue, available, type Bucket, fullBucket, take, waitMs } from "./bucket.ts";
 import { NONE, type Pace, type Quantity } from "./lease.ts";
-import { aheadTokens, type Elsewhere, learnt, NO_PACE, NOTHING_ELSEWHERE, repaced } from "./pace.ts";
+import { asideTokens, type Elsewhere, learnt, NO_PACE, NOTHING_ELSEWHERE, repaced } from "./pace.ts";
 import { type DayWindow, emptyWindow, roll, slotAt, spend, spentTokens, windowWaitMs } from "./window.ts";
 
 /**
@@ -128,7 +128,7 @@ export function refusal(account: Account, limits: Limits, ask: Ask, nowMs: numbe
     );
   }
   const held = account.heldTokens + account.leased.tokens;
-  const spare = spareTokens(account, tokensPerMinute ?? Infinity, nowMs);
+  const spare = available(account.tokens) - asideTokens(account, tokensPerMinute ?? Infinity, nowMs);
   if (tokensPerMinute !== undefined && spare < ask.tokens) {
     const used = tokensPerMinute - Math.max(spare, 0);
     limited(
@@ -145,11 +145,6 @@ export function refusal(account: Account, limits: Limits, ask: Ask, nowMs: numbe
     limited("tokens_per_day", tokensPerDay, used, ask.tokens, retryAfterMs);
   }
   return refusals.length === 0 ? null : refusals.reduce(latest);
-}
-
-/** What admission may take: the level without what running streams, here and on leases, are to have. */
-function spareTokens({ elsewhere, pace, tokens }: Account, perMinute: number, nowMs: number): number {
-  return available(tokens) - aheadTokens(pace, perMinute, elsewhere, nowMs);
 }
 
 /** Requests of which nothing was heard do not refill: until then where they leave no room for one more. */
@@ -198,7 +193,9 @@ export function room(account: Account, limits: Limits, nowMs: number): Quantity 
   const { tokensPerMinute, tokensPerDay, requestsPerMinute, concurrentRequests } = limits;
   return {
     tokens: Math.min(
-      tokensPerMinute === undefined ? Infinity : spareTokens(account, tokensPerMinute, nowMs),
+      tokensPerMinute === undefined
+        ? Infinity
+        : available(account.tokens) - asideTokens(account, tokensPerMinute, nowMs),
       tokensPerDay === undefined ? Infinity : tokensPerDay - committed(account),
     ),
     requests: requestsPerMinute === undefined ? Infinity : available(account.requests),

@@ -21,6 +21,12 @@ export const BLOCK_REST_MS = 1_000;
 /** Keys and models that one isolate keeps count of. */
 export const BLOCK_KEYS_MAX = 4_096;
 
+/**
+ * What a request is taken to use before one of its tenant's has ended: a long answer, but no more than lets a fresh tenant run
+ * so many at once. Of a small budget that is less than the first step, which is held anyway.
+ */
+export const COLD_REQUEST_TOKENS = 1_000;
+export const COLD_REQUESTS_PER_MINUTE = 24;
 /** Admission looks this far ahead at what running streams will use: the length of a long answer. */
 export const PACE_AHEAD_MAX_MS = 120_000;
 /** Home short, holders not: they are asked to give back, and it takes about this long until the home has it. */

@@ -1,5 +1,5 @@
-import { LEASE_TTL_MS, RESERVE_AHEAD_MS } from "../bounds.ts";
-import { PACE_AHEAD_MAX_MS } from "./bounds.ts";
+import { FIRST_STEP_TOKENS, LEASE_TTL_MS, RESERVE_AHEAD_MS } from "../bounds.ts";
+import { COLD_REQUEST_TOKENS, COLD_REQUESTS_PER_MINUTE, PACE_AHEAD_MAX_MS } from "./bounds.ts";
 import type { Pace } from "./lease.ts";
 
 export const NO_PACE: Pace = { tokensPerSecond: 0, streams: 0, meanTokens: 0 };
@@ -50,6 +50,33 @@ export function together(paces: readonly Pace[]): Pace {
   return { tokensPerSecond: sum((pace) => pace.tokensPerSecond), streams, meanTokens };
 }
 
+/** What an account knows of the requests that it has admitted. */
+export interface Admitted {
+  readonly pace: Pace;
+  readonly elsewhere: Elsewhere;
+  /** Of which nothing was heard yet. */
+  readonly heldRequests: number;
+}
+
+/**
+ * Tokens that an admission at home leaves aside: for what runs, here and on leases, and for requests of which nothing was heard
+ * yet. These are taken to use what those before used beyond the first step that each of them holds; or a crowd that
+ * comes within a second would be let in whole, before any of it has shown its pace.
+ */
+export function asideTokens(
+  { elsewhere, heldRequests, pace }: Admitted,
+  perMinute: number,
+  nowMs: number,
+): number {
+  const beyondStepTokens = Math.max(0, expectedTokens(pace.meanTokens, perMinute) - FIRST_STEP_TOKENS);
+  return aheadTokens(pace, perMinute, elsewhere, nowMs) + Math.ceil(heldRequests * beyondStepTokens);
+}
+
+/** What a request is taken to use. Of a tenant none of whose requests has ended yet: little for its rate, so that a few are let in. */
+function expectedTokens(meanTokens: number, perMinute: number): number {
+  return meanTokens > 0 ? meanTokens : Math.min(COLD_REQUEST_TOKENS, perMinute / COLD_REQUESTS_PER_MINUTE);
+}
+
 /**
  * Tokens that admission leaves to what runs now: it reserves only a first step of each stream, so without this it would let in
  * more streams than the rate can feed, and all of them would run into debt. First, what it will use beyond the refill until as much time has passed as
@@ -68,7 +95,8 @@ export function aheadTokens(
   const next = nextTokens(pace.tokensPerSecond);
   if (streams === 0 || tokensPerSecond === 0) return next;
   const beyondPerSecond = Math.max(0, pace.tokensPerSecond + perSecond - perMinute / 60);
-  const lengthMs = Math.min(PACE_AHEAD_MAX_MS, (meanTokens * streams * 1_000) / tokensPerSecond);
+  const expected = expectedTokens(meanTokens, perMinute);
+  const lengthMs = Math.min(PACE_AHEAD_MAX_MS, (expected * streams * 1_000) / tokensPerSecond);
   return Math.ceil((beyondPerSecond * lengthMs) / 1_000) + next;
 }
 
