@@ -1,3 +1,4 @@
+import { REQUEST_DEADLINE_MS } from "../bounds.ts";
 import type { OriginOrder } from "../contract/origin-token.ts";
 import type { JsonObject, Mode, Prepared } from "./endpoint.ts";
 import type { RequestFields } from "./schema.ts";
@@ -50,9 +51,9 @@ export function numberOf(value: unknown): number | null {
 }
 
 /**
- * Seconds since 1970 for an answer that is ended before the engine said anything. Pure code has no clock; the
- * order's start deadline is within a minute of now.
+ * Seconds since 1970 for an answer of which no engine has said when it was made. Pure code has no clock; the edge counts the
+ * order's deadline from the arrival of the request.
  */
 export function createdSeconds(order: OriginOrder): number {
-  return Math.floor(order.startByMs / 1_000);
+  return Math.floor((order.deadlineMs - REQUEST_DEADLINE_MS) / 1_000);
 }
