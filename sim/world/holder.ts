@@ -8,16 +8,13 @@ import { free, isClosed, type LeaseAccount, newLease } from "../../src/limits/le
 import type {
   BlockAnswer,
   BlockAsk,
-  BlockClaim,
   BlockTold,
   BudgetReport,
   ReserveAnswer,
   ReserveAsk,
 } from "../../src/limits/messages.ts";
-import { expireBlocks, takeBlocks } from "./blocks.ts";
 import type { RenewReply } from "./home.ts";
-import { SimObject } from "./object.ts";
-import type { Protocol } from "./protocol.ts";
+import { LedgerObject } from "./ledger-object.ts";
 import { KEY_ID } from "./tenant.ts";
 
 /** How a holder reaches its home, and time. */
@@ -28,8 +25,7 @@ export interface HomeLink {
 }
 
 /** The shell of a lease holder, as production's. */
-export class SimHolder extends SimObject<LeaseAccount> {
-  protocol!: Protocol;
+export class SimHolder extends LedgerObject<LeaseAccount> {
   home!: HomeLink;
   readonly place: BudgetPlace;
   #demand = new Map<string, Demand>();
@@ -37,7 +33,7 @@ export class SimHolder extends SimObject<LeaseAccount> {
   /** Answers to a call that an earlier life of this object made go nowhere. */
   #life = 0;
 
-  constructor(place: BudgetPlace, ...object: ConstructorParameters<typeof SimObject<LeaseAccount>>) {
+  constructor(place: BudgetPlace, ...object: ConstructorParameters<typeof LedgerObject<LeaseAccount>>) {
     super(...object);
     this.place = place;
   }
@@ -127,34 +123,6 @@ export class SimHolder extends SimObject<LeaseAccount> {
     });
   }
 
-  end(how: "finish" | "cancel", requestId: string, claim?: BlockClaim): void {
-    this.step((nowMs) => {
-      this.store.apply(this.protocol[how](this.store, requestId, nowMs, claim));
-      if (how === "cancel") this.store.words.push({ id: requestId, says: how });
-    });
-  }
-
-  race(
-    requestId: string,
-    attempts: readonly number[],
-    claim: BlockClaim | undefined,
-    reply: (may: boolean) => void,
-  ): void {
-    this.step((nowMs) => {
-      const change = this.protocol.race(this.store, requestId, attempts, nowMs, claim);
-      this.store.apply(change);
-      this.afterwards(() => reply(change !== null));
-    });
-  }
-
-  elect(requestId: string, winner: number, reply: () => void): void {
-    this.step((nowMs) => {
-      this.store.apply(this.protocol.elect(this.store, requestId, winner, nowMs));
-      this.store.words.push({ id: requestId, says: "elect", winner });
-      this.afterwards(reply);
-    });
-  }
-
   blocks(
     ask: BlockAsk | null,
     told: readonly BlockTold[],
@@ -162,7 +130,7 @@ export class SimHolder extends SimObject<LeaseAccount> {
     reply: (answer: BlockAnswer) => void,
   ): void {
     this.step((nowMs) => {
-      const { answer, deadlineMs } = takeBlocks(this.store, this.protocol, ask, told, sizing, nowMs);
+      const { answer, deadlineMs } = this.takeBlocks(ask, told, sizing, nowMs);
       this.wakeBy(deadlineMs);
       for (const scope of answer.ok ? this.#drawnScopes() : []) {
         const demand = this.#demand.get(scope) ?? NO_DEMAND;
@@ -181,8 +149,7 @@ export class SimHolder extends SimObject<LeaseAccount> {
   }
 
   override tidy(nowMs: number): number | null {
-    expireBlocks(this.store, this.protocol, nowMs);
-    for (const id of this.store.due(nowMs)) this.store.apply(this.protocol.expire(this.store, id, nowMs));
+    this.expireDue(nowMs);
     let open = false;
     for (const scope of this.#scopes()) {
       const lease = this.#lease(scope, nowMs);

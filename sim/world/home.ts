@@ -8,7 +8,6 @@ import { writeOffMs } from "../../src/limits/lease-home.ts";
 import type {
   BlockAnswer,
   BlockAsk,
-  BlockClaim,
   BlockTold,
   BudgetReport,
   ReserveAnswer,
@@ -16,9 +15,7 @@ import type {
 } from "../../src/limits/messages.ts";
 import { awaitsWord } from "../../src/limits/reservation.ts";
 import { isHomeShort } from "../../src/limits/share.ts";
-import { expireBlocks, takeBlocks } from "./blocks.ts";
-import { SimObject } from "./object.ts";
-import type { Protocol } from "./protocol.ts";
+import { LedgerObject } from "./ledger-object.ts";
 import { PLACES } from "./tenant.ts";
 
 const RECALL_MIN_GAP_MS = 1_000;
@@ -29,9 +26,7 @@ export interface RenewReply {
 }
 
 /** The shell of a home, as production's: the core decides, rows are written, then messages go. */
-export class SimHome extends SimObject<Account> {
-  /** The functions under test. */
-  protocol!: Protocol;
+export class SimHome extends LedgerObject<Account> {
   recall: (holder: string, scope: string, keepTokens: number) => void = () => undefined;
   #demand = new Map<string, Demand>();
   #shortMs = 0;
@@ -94,34 +89,6 @@ export class SimHome extends SimObject<Account> {
     });
   }
 
-  end(how: "finish" | "cancel", requestId: string, claim?: BlockClaim): void {
-    this.step((nowMs) => {
-      this.store.apply(this.protocol[how](this.store, requestId, nowMs, claim));
-      if (how === "cancel") this.store.words.push({ id: requestId, says: how });
-    });
-  }
-
-  race(
-    requestId: string,
-    attempts: readonly number[],
-    claim: BlockClaim | undefined,
-    reply: (may: boolean) => void,
-  ): void {
-    this.step((nowMs) => {
-      const change = this.protocol.race(this.store, requestId, attempts, nowMs, claim);
-      this.store.apply(change);
-      this.afterwards(() => reply(change !== null));
-    });
-  }
-
-  elect(requestId: string, winner: number, reply: () => void): void {
-    this.step((nowMs) => {
-      this.store.apply(this.protocol.elect(this.store, requestId, winner, nowMs));
-      this.store.words.push({ id: requestId, says: "elect", winner });
-      this.afterwards(reply);
-    });
-  }
-
   blocks(
     ask: BlockAsk | null,
     told: readonly BlockTold[],
@@ -129,7 +96,7 @@ export class SimHome extends SimObject<Account> {
     reply: (answer: BlockAnswer) => void,
   ): void {
     this.step((nowMs) => {
-      const { answer, deadlineMs } = takeBlocks(this.store, this.protocol, ask, told, sizing, nowMs);
+      const { answer, deadlineMs } = this.takeBlocks(ask, told, sizing, nowMs);
       this.wakeBy(deadlineMs);
       if (answer.ok) {
         const demand = this.#demand.get(PLACES[0]!) ?? NO_DEMAND;
@@ -149,8 +116,7 @@ export class SimHome extends SimObject<Account> {
   }
 
   override tidy(nowMs: number): number | null {
-    expireBlocks(this.store, this.protocol, nowMs);
-    for (const id of this.store.due(nowMs)) this.store.apply(this.protocol.expire(this.store, id, nowMs));
+    this.expireDue(nowMs);
     const due: number[] = [];
     for (const lease of this.store.leases()) {
       const account = this.store.account(lease.scope);
