@@ -211,13 +211,9 @@ export class Pool {
     return this.#queue.size;
   }
 
-  /**
-   * What runs and what is held, as a share of what may run; 0 without any capacity. Counts as what waits are predicted by
-   * does, so what engines report of before a restart as well.
-   */
+  /** See `Fleet`. */
   loadShare(nowMs: number): number {
-    const capacity = this.#fleet.capacity(nowMs);
-    return capacity === 0 ? 0 : (this.#fleet.busy(nowMs) + this.#queue.size) / capacity;
+    return this.#fleet.loadShare(this.#queue.size, nowMs);
   }
 
   view(nowMs: number): Omit<PoolState, "pool" | "model" | "epoch" | "atMs" | "colo" | "learned"> {

@@ -2,6 +2,7 @@ import { FIRST_STEP_TOKENS, LEASE_TTL_MS, OBJECT_CALL_TIMEOUT_MS } from "../../b
 import { type BudgetPlace, EVEN_WEIGHTS, locationOf, type TenantRecord } from "../../catalogue.ts";
 import { withDeadline } from "../../deadline.ts";
 import { isStrict } from "../../limits/access.ts";
+import { scopesOf } from "../../limits/book.ts";
 import { type Demand, demanded, extended, NO_DEMAND, wanted } from "../../limits/demand.ts";
 import { isNone, type Quantity } from "../../limits/lease.ts";
 import {
@@ -204,8 +205,7 @@ export class HolderBudget {
   #scopesOf(keyId: string): string[] {
     const { book } = this.ledger;
     const key = book.known ? book.record.keys.find(({ id }) => id === keyId) : undefined;
-    const limited = key !== undefined && Object.keys(key.limits).length > 0;
-    return limited ? ["tenant", `key:${keyId}`] : ["tenant"];
+    return key === undefined ? ["tenant"] : scopesOf(book.record, key, null);
   }
 
   #wanted(scope: string, nowMs: number): Quantity {

@@ -120,13 +120,18 @@ export class Fleet {
     return capacity;
   }
 
-  /** What runs at those that can be used. */
-  busy(nowMs: number): number {
-    let busy = 0;
+  /**
+   * What runs at those that can be used and what is held, as a share of what may run; 0 without any capacity. Counts as what
+   * waits are predicted by does, so what engines report of before a restart as well.
+   */
+  loadShare(held: number, nowMs: number): number {
+    let [busy, capacity] = [held, 0];
     for (const replica of this.replicas.values()) {
-      if (this.isUsable(replica, nowMs)) busy += this.loadOf(replica, nowMs);
+      if (!this.isUsable(replica, nowMs)) continue;
+      busy += this.loadOf(replica, nowMs);
+      capacity += this.limitOf(replica, nowMs);
     }
-    return busy;
+    return capacity === 0 ? 0 : busy / capacity;
   }
 
   /**
